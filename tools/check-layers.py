@@ -37,6 +37,7 @@ FOREIGN = {
     "nettle/sha2.h": "base/digest.c",
     "nettle/sha1.h": "base/digest.c",
     "nettle/base64.h": "base/digest.c",
+    "nettle/memops.h": "base/digest.c",
     "yaml.h": "model/yaml.c",
     "archive.h": "agent/unpack.c",
     "archive_entry.h": "agent/unpack.c",
@@ -44,7 +45,7 @@ FOREIGN = {
 }
 QUOTED = re.compile(r'^\s*#\s*include\s+"([a-z_]+)/([a-z_0-9/]+\.h)"', re.M)
 ANGLED = re.compile(r"^\s*#\s*include\s+<([^>]+)>", re.M)
-SHELL = re.compile(r"\b(system|popen)\s*\(")
+SHELL = re.compile(r"(?<![\w./])(system|popen)\s*\([^)]")
 
 
 def complaints(src):
