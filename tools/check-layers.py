@@ -25,7 +25,7 @@ ALLOWED = {
     "op": {"base", "model", "hook", "guest", "master/op_proto.h"},
     "agent": {"base", "model", "hook", "coord", "http", "pod/proto.h"},
     "pod": {"base", "model", "hook", "guest", "http", "coord"},
-    "master": {"base", "model", "hook", "http", "coord"},
+    "master": {"base", "model", "guest", "hook", "http", "coord"},
 }
 FOREIGN = {
     "zookeeper/zookeeper.h": "coord/zk.c",
