@@ -1,0 +1,232 @@
+#!/usr/bin/env python3
+"""Run the tests and end with one line: N passed, N failed[, N skipped].
+
+Not a test framework: it builds, calls meson and pytest, and adds up what they
+counted.  Parts run one after the other; each failed build, test case or lint
+complaint counts as one failure, each skipped case prints its reason.
+
+    tools/run-tests.py test [WORD]    what CI runs
+    tools/run-tests.py hunt [SEED]    the full counts, closing lines to docs/evidence/
+"""
+import concurrent.futures
+import hashlib
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BUILDS = {
+    "build": [],
+    "build-asan": ["-Dfaults=true", "-Db_sanitize=address,undefined", "-Db_lundef=false",
+                   "-Doptimization=1"],
+    "build-clang": ["-Dfuzz=true"],
+}
+
+
+class Score:
+    def __init__(self):
+        self.passed = self.failed = 0
+        self.skips = []
+        self.failures = []
+
+    def ok(self, count=1):
+        self.passed += count
+
+    def fail(self, what):
+        self.failed += 1
+        self.failures.append(what)
+        print(f"FAILED {what}", flush=True)
+
+    def skip(self, what, why):
+        self.skips.append(f"{what}: {why}")
+
+
+def say(text):
+    print(f"== {text}", flush=True)
+
+
+def run(args, **kw):
+    return subprocess.run(args, cwd=ROOT, stdin=subprocess.DEVNULL, **kw)
+
+
+def build(score, name):
+    say(f"build {name}")
+    env = dict(os.environ, CC="clang") if name == "build-clang" else None
+    if not (ROOT / name / "build.ninja").exists():
+        if run(["meson", "setup", name, *BUILDS[name]], env=env,
+               stdout=subprocess.DEVNULL).returncode:
+            score.fail(f"configure {name}")
+            return False
+    done = run(["ninja", "-C", name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        print(done.stdout[-6000:])
+        score.fail(f"build {name}")
+        return False
+    score.ok()
+    if name == "build":
+        bins = ROOT / "build" / "bin"
+        bins.mkdir(exist_ok=True)
+        for program in ROOT.glob("build/src/*/davit*"):
+            link = bins / program.name
+            if program.is_file() and os.access(program, os.X_OK) and not link.is_symlink():
+                link.symlink_to(program)
+    return True
+
+
+def unit(score, name):
+    """The cmocka programs of one build; each of their cases counts."""
+    say(f"unit tests in {name}")
+    run(["meson", "test", "-C", name, "--no-rebuild", "--suite", "unit", "--quiet"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        env=dict(os.environ, ASAN_OPTIONS="detect_leaks=1", UBSAN_OPTIONS="print_stacktrace=1"))
+    log = ROOT / name / "meson-logs" / "testlog.json"
+    for line in log.read_text().splitlines():
+        test = json.loads(line)
+        output = test.get("stdout", "") + test.get("stderr", "")
+        cases = re.findall(r"\[  PASSED  \] (\d+) test\(s\)", output)
+        skipped = re.findall(r"\[  SKIPPED \] (\w+)\s*$", output, re.M)
+        if test["result"] == "OK":
+            score.ok(max(1, sum(map(int, cases))))
+            for case in set(skipped):
+                why = re.search(rf"{case}: (.*)", output)
+                score.skip(f"{name} {test['name']} {case}", why.group(1) if why else "no reason")
+        elif test["result"] == "SKIP":
+            score.skip(f"{name} {test['name']}", output.strip()[-200:] or "no reason")
+        else:
+            print(output[-4000:])
+            score.fail(f"{name} {test['name']} ({test['result']})")
+
+
+def pytest(score, where, env=None, marker=None):
+    say(f"pytest {where}")
+    with tempfile.NamedTemporaryFile(suffix=".xml") as report:
+        args = ["/usr/bin/python3", "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider",
+                f"--junit-xml={report.name}", *where.split()]
+        if marker:
+            args += ["-m", marker]
+        started = time.monotonic()
+        done = run(args, env=dict(os.environ, **(env or {})))
+        if done.returncode == 5:  # Nothing selected.
+            return
+        try:
+            cases = xml.etree.ElementTree.parse(report.name).getroot().iter("testcase")
+        except xml.etree.ElementTree.ParseError:
+            score.fail(f"pytest {where} died with {done.returncode}")
+            return
+        failed_before = score.failed
+        for case in cases:
+            name = f"{case.get('classname')}.{case.get('name')}"
+            if case.find("failure") is not None or case.find("error") is not None:
+                score.fail(name)
+            elif (skip := case.find("skipped")) is not None:
+                score.skip(name, skip.get("message"))
+            else:
+                score.ok()
+        if done.returncode and score.failed == failed_before:
+            score.fail(f"pytest {where} exit {done.returncode}")
+    print(f"   {time.monotonic() - started:.0f} s", flush=True)
+
+
+def tidy_one(path):
+    """clang-tidy of one file, remembered by the content of all it may include."""
+    done = run(["clang-tidy", "--quiet", "-p", "build-clang", str(path)],
+               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    errors = [line for line in done.stdout.splitlines() if " error: " in line]
+    return path, errors, done.stdout
+
+
+def lint(score):
+    say("lint")
+    done = run(["tools/check-layers.py", "."], stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        print(done.stdout)
+        score.fail("tools/check-layers.py")
+    else:
+        score.ok()
+    files = subprocess.check_output(["git", "ls-files", "*.c", "*.h"], cwd=ROOT, text=True).split()
+    done = run(["clang-format", "--dry-run", "--Werror", *files], stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        print(done.stderr[-3000:])
+        score.fail("clang-format (./dev fmt mends it)")
+    else:
+        score.ok()
+    headers = hashlib.sha256()
+    for name in sorted(files):
+        if name.endswith(".h"):
+            headers.update((ROOT / name).read_bytes())
+    headers.update((ROOT / ".clang-tidy").read_bytes())
+    cache = ROOT / "build-clang" / "tidy"
+    cache.mkdir(exist_ok=True)
+    todo = []
+    for name in files:
+        if name.startswith("src/") and name.endswith(".c"):
+            key = headers.copy()
+            key.update((ROOT / name).read_bytes())
+            stamp = cache / (name.replace("/", "_") + "." + key.hexdigest()[:16])
+            if stamp.exists():
+                score.ok()
+            else:
+                todo.append((name, stamp))
+    stamps = dict(todo)
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for path, errors, output in pool.map(tidy_one, stamps):
+            if errors:
+                print(output[-3000:])
+                score.fail(f"clang-tidy {path}")
+            else:
+                stamps[path].touch()
+                score.ok()
+
+
+def finish(score):
+    for line in score.skips:
+        print(f"skipped {line}")
+    for line in score.failures:
+        print(f"failed  {line}")
+    tail = f", {len(score.skips)} skipped" if score.skips else ""
+    print(f"{score.passed} passed, {score.failed} failed{tail}")
+    return 1 if score.failed else 0
+
+
+def test(word):
+    score = Score()
+    parts = {
+        "unit": lambda: unit(score, "build"),
+        "asan": lambda: build(score, "build-asan") and unit(score, "build-asan"),
+        "clang": lambda: build(score, "build-clang"),
+        "lint": lambda: build(score, "build-clang") and lint(score),
+        "python": lambda: pytest(score, "test/python"),
+        "integration": lambda: pytest(score, "test/integration"),
+        "chaos": lambda: build(score, "build-asan") and pytest(
+            score, "test/chaos", env={"DAVIT_SCALE": os.environ.get("DAVIT_SCALE", "0.1")}),
+    }
+    if not build(score, "build"):
+        return finish(score)
+    for name, part in parts.items():
+        if word is None or word in name:
+            part()
+    return finish(score)
+
+
+def hunt(seed):
+    score = Score()
+    evidence = ROOT / "docs" / "evidence" / "hunt.txt"
+    if build(score, "build") and build(score, "build-asan") and build(score, "build-clang"):
+        pytest(score, "test/chaos", env={"DAVIT_SCALE": "1", "DAVIT_SEED": seed})
+    rv = finish(score)
+    evidence.write_text(f"command: ./dev hunt {seed}\nseed: {seed}\n"
+                        f"{score.passed} passed, {score.failed} failed\n" +
+                        "".join(f"failed {line}\n" for line in score.failures))
+    return rv
+
+
+if __name__ == "__main__":
+    mode = sys.argv[1]
+    rest = sys.argv[2] if len(sys.argv) > 2 else None
+    sys.exit(test(rest) if mode == "test" else hunt(rest or "1"))
