@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "base/err.h"
+#include "base/mem.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* What davit-agent and davit-pod say to each other, and the files by which they
+ * find each other again.  Version 1; docs/architecture.md has the short table.
+ *
+ * A pod's home, HOME:
+ *   task.json      by the agent, before davit-pod starts (format below)
+ *   sandbox/       by the agent, owned by the user of the processes, mode 0700;
+ *                  logs are sandbox/.logs/<process>/<run 0,1,..>/stdout|stderr
+ *   pod.lock       file_lock()ed by davit-pod from before its first process until it ends
+ *   pod.sock       davit-pod listens; connect through /proc/self/fd/N/pod.sock,
+ *                  because HOME may be longer than sun_path
+ *   state.json     by davit-pod, atomic rename, always before it tells anybody
+ *   hooks.jsonl    hook records that no agent has acknowledged yet, a `hook`
+ *                  message a line; absent when there are none
+ *
+ * Starting one:  davit-pod --home HOME [--agent-fd N] [--pod-hooks-dir DIR] [--ready-fd N]
+ *   N is one end of a stream socketpair (or any connected stream socket).  Give it a
+ *   session of its own and no death signal: it outlives the agent.  Its log goes to its
+ *   stderr, so point that at a file.  Exit status: 0 when a final state was
+ *   reached and written, whatever that state is; else it could not do its
+ *   work: 2 bad options, 13 another davit-pod holds pod.lock, 3 bad task.json (then
+ *   state.json says `failed` with the reason, if HOME can be written), 20 anything else.
+ *
+ * Finding one again: pod.lock held (file_locked()) = it lives: connect to pod.sock,
+ *   which answers hello and state at once.  Lock free and state.json terminal = it
+ *   ended so.  Lock free and state.json absent or not terminal = it died: its
+ *   direct children died with it (PDEATHSIG); sweep the rest by `token` (environment
+ *   DAVIT_RUN=<token>) and by `cgroup` of state.json.  A boot_id other than the present
+ *   one = died with the machine.
+ *
+ * Talking: one JSON object a line, at most PROTO_LINE_MAX bytes, either side any time.
+ *   hello  {"v":1,"type":"hello","pid","start_time","boot_id","task","digest"}
+ *          first line of each connection, from davit-pod; start_time in clock ticks since boot
+ *   state  {"type":"state","state","reason","seq","processes","started_ms","ended_ms"}
+ *          from davit-pod after hello and on every change; seq grows; several changes of one
+ *          moment are one message.  processes: {NAME:{"state","runs","failures",
+ *          "exit","signal","pid","started_ms","ended_ms"}}: state is waiting, running,
+ *          finished, failed or killed; exit and signal are of the last run that
+ *          ended (absent before); pid only while running
+ *   stop   {"type":"stop","grace_ms","reason","op_id"}
+ *          from the agent: TERM to everything, final processes run, KILL when
+ *          min(grace_ms, finalization_wait) is over (grace_ms 0: at once, no final
+ *          processes).  A later stop can only shorten the rest.  Ends `killed`
+ *          with the reason given (default "Task killed.")
+ *   signal {"type":"signal","signal":"USR1","process":NAME or null for all}
+ *   hook   {"type":"hook","seq","record"[,"dropped"]}  from davit-pod: a record of
+ *          hook/record.h's shape; repeated on each connection until acknowledged.
+ *          dropped: records lost before this one because nobody fetched them
+ *   hook-ack {"type":"hook-ack","seq"}  from the agent: all records up to seq are safe
+ *   bye    {"type":"bye"}  from the agent: the final state was recorded.  After its
+ *          final state davit-pod waits PROTO_BYE_WAIT_MS for it (not at all when nobody
+ *          is connected) and ends anyway: state.json is the durable answer.
+ * A line that is too long, not JSON, or wrong in a known type closes that connection
+ * (never the pod).  A type that is not known is ignored, so that later versions may add.
+ *
+ * state.json: the members of `state` without "type", and of `hello` without "type", and
+ *   "token", "cgroup" (path, or null when none is in use).
+ *
+ * task.json (unknown members are ignored; * = must be there):
+ *   {"v":1,*
+ *    "id":*             task id = pod: {{thermos.task_id}}
+ *    "digest":          SHA-256 of the intent; told back in hello and state.json
+ *    "job":             cluster/role/env/name
+ *    "instance":        0          {{mesos.instance}}
+ *    "op_id":           operation that created the task; for hook records
+ *    "node":            for hook records
+ *    "hostname":        the node's host name     {{mesos.hostname}}
+ *    "ports":           {NAME: number}           {{thermos.ports[NAME]}}
+ *    "user":            LOGNAME, USER, {{thermos.user}}; default: name of nobody in particular,
+ *                       "davit"
+ *    "run_as":          {"uid","gid","groups":[..]}: become this user; absent: stay who we are
+ *                       (the agent decides: not root, or the role is no local user)
+ *    "path":            PATH; default /usr/local/sbin:...:/bin
+ *    "env":             {NAME: text} more variables for processes and hooks
+ *    "token":           DAVIT_RUN of everything that runs in the pod; default: made up
+ *    "cgroup":          directory in cgroup2 below which the pod may make its own; default:
+ *                       wherever davit-pod itself was put
+ *    "resources":       {"cpu","ram_bytes","disk_bytes"}; 0 or absent: no limit
+ *    "hooks":           {"grace_ms":60000,"check_every_ms":0,"checks":1}
+ *    "task":*           as in the intent: {"name","processes":[{"name"*,"cmdline"*,
+ *                       "max_failures":1,"daemon":false,"ephemeral":false,"min_duration":5,
+ *                       "final":false}],"constraints":[{"order":[..]}],"max_failures":1,
+ *                       "max_concurrency":0,"finalization_wait":30}}
+ */
+
+enum {
+    PROTO_VERSION = 1,
+    PROTO_LINE_MAX = 1024 * 1024,
+    PROTO_TASK_MAX = 4 * 1024 * 1024, /* task.json */
+    PROTO_BYE_WAIT_MS = 10 * 1000,
+};
+
+#define PROTO_TASK_FILE  "task.json"
+#define PROTO_STATE_FILE "state.json"
+#define PROTO_LOCK_FILE  "pod.lock"
+#define PROTO_SOCK_FILE  "pod.sock"
+#define PROTO_HOOKS_FILE "hooks.jsonl"
+#define PROTO_SANDBOX    "sandbox"
+
+enum proto_state {
+    PROTO_STARTING,
+    PROTO_RUNNING,
+    PROTO_STOPPING,
+    PROTO_FINISHED, /* terminal from here on */
+    PROTO_FAILED,
+    PROTO_KILLED,
+};
+
+enum proto_type {
+    PROTO_UNKNOWN, /* a type that this version does not know: ignore it */
+    PROTO_HELLO,
+    PROTO_STATE,
+    PROTO_STOP,
+    PROTO_SIGNAL,
+    PROTO_HOOK,
+    PROTO_HOOK_ACK,
+    PROTO_BYE,
+};
+
+/* One parsed message.  Only the members of its type are set; text and JSON
+ * are borrowed from body, which the message owns. */
+struct proto_msg {
+    enum proto_type type;
+    json_t *body;
+
+    int version; /* hello */
+    pid_t pid;
+    uint64_t start_time;
+    const char *boot_id;
+    const char *task;
+    const char *digest; /* NULL when absent */
+
+    enum proto_state state; /* state */
+    json_t *processes;      /* an object */
+    uint64_t seq;           /* state, hook, hook-ack: counted apart */
+    uint64_t started_ms;    /* wall clock; 0 unknown */
+    uint64_t ended_ms;
+
+    const char *reason; /* state, stop; NULL when absent */
+    uint64_t grace_ms;  /* stop */
+    const char *op_id;  /* stop; NULL when absent */
+
+    int signum;          /* signal */
+    const char *process; /* signal; NULL means all */
+
+    json_t *record;   /* hook: an object */
+    uint64_t dropped; /* hook */
+};
+
+/* line without its newline; ERR_INVALID says what is wrong, ERR_TOOBIG a long one.
+ * On success proto_msg_fini() releases it. */
+int proto_parse(const char *line, size_t len, struct proto_msg *ret_msg, struct err *err);
+void proto_msg_fini(struct proto_msg *msg);
+
+/* Encoded lines, newline included; the caller's.  NULL text is left out. */
+char *proto_stop(uint64_t grace_ms, const char *reason, const char *op_id);
+char *proto_signal(const char *signal, const char *process);
+char *proto_hook_ack(uint64_t seq);
+char *proto_bye(void);
+
+const char *proto_state_name(enum proto_state state);
+bool proto_state_terminal(enum proto_state state);
+
+/* ERR_INVALID for another word. */
+int proto_state_of(const char *name, enum proto_state *ret_state, struct err *err);
+
+/* "USR1", "SIGUSR1" or "10"; ERR_INVALID for no signal of this system. */
+int proto_signal_number(const char *name, int *ret_signum, struct err *err);
+
+/* What state.json says; text and JSON as in proto_msg. */
+struct proto_status {
+    struct proto_msg msg; /* the members of hello and of state are set */
+    const char *token;
+    const char *cgroup; /* NULL when none */
+};
+
+/* ERR_NOTFOUND when there is no state.json in home. */
+int proto_read_status(const char *home, struct proto_status *ret_status, struct err *err);
+void proto_status_fini(struct proto_status *status);
