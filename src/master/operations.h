@@ -2,7 +2,6 @@
 #pragma once
 
 #include "base/err.h"
-#include "coord/zk.h"
 #include "master/opcodes.h"
 
 #include <jansson.h>
@@ -17,34 +16,13 @@
  *
  * Life: new; lead (loads the records, resumes) and unlead any number of times; close. */
 struct operations;
-
-/* Where a node's agent is. */
-struct operations_node {
-    char address[256]; /* "host:port"; "" when it is not alive. */
-    char boot_id[64];
-    char *hooks_dir; /* What `alive` says, NULL when unknown; the caller of node() frees it. */
-};
-
-/* What the rest of the master lends. */
-struct operations_host {
-    /* Add the check of the epoch to multi and commit it.  As zk_commit() otherwise. */
-    void (*commit)(void *data, struct zk_req *req, struct zk_multi *multi, zk_req_cb cb);
-
-    /* False when no such node is registered. */
-    bool (*node)(void *data, const char *name, struct operations_node *ret_node);
-
-    /* The revision that readers wait for grows. */
-    void (*changed)(void *data);
-};
+struct state;
 
 /* Borrowed until closed, except the struct itself. */
 struct operations_options {
     uv_loop_t *loop;
-    struct zk *zk;
     const struct opcode *const *opcodes; /* opcodes_table, or a test's own. */
-    struct opcode_env *env;
-    const struct operations_host *host;
-    void *host_data;
+    struct opcode_env *env;              /* Its state is set before operations_lead(). */
 
     const char *dir;          /* The master's --dir: op/ (locks), hooks.db. */
     const char *hooks_dir;    /* global-pre.d, job-create-pre.d, ... */
@@ -62,12 +40,13 @@ typedef void (*operations_cb)(void *data);
 
 void operations_new(const struct operations_options *options, struct operations **ret_operations);
 
-/* We lead: read the records, then accept requests and run.  ready fires once, unless unlead or
- * close comes first; until then requests wait. */
-void operations_lead(struct operations *ops, operations_cb ready, void *data);
+/* We lead, and state is the leader's copy of the store, loaded: read the operations' records, then
+ * accept requests and run.  ready fires once, unless unlead or close comes first; until then
+ * requests get ERR_NOTLEADER.  state stays alive until unlead or close. */
+void operations_lead(struct operations *ops, struct state *state, operations_cb ready, void *data);
 
 /* We lead no longer: kills every davit-op before it returns, ends every request with
- * ERR_NOTLEADER, forgets the records.  Nothing is written from here on. */
+ * ERR_NOTLEADER, forgets the records and state.  Does nothing when we did not lead. */
 void operations_unlead(struct operations *ops);
 
 /* unlead, free, then cb. */
