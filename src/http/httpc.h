@@ -32,10 +32,11 @@ struct httpc_call {
     const char *content_type;   /* NULL: application/json when there is a body. */
     const void *body;
     size_t body_len;
-    uint64_t timeout_ms;   /* 0: 30,000.  The whole exchange; with on_data, up to the headers. */
-    uint64_t idle_ms;      /* With on_data: longest silence, 0 for any. */
-    size_t max_bytes;      /* 0: 64 MiB.  Of the collected answer; more is ERR_TOOBIG. */
-    httpc_data_cb on_data; /* Stream a 2xx body here instead of collecting it. */
+    uint64_t timeout_ms;    /* 0: 30,000.  The whole exchange; with on_data, up to the headers. */
+    uint64_t idle_ms;       /* With on_data: longest silence, 0 for any. */
+    size_t max_bytes;       /* 0: 64 MiB.  Of the collected answer; more is ERR_TOOBIG. */
+    unsigned max_redirects; /* 0: a redirect is the answer. */
+    httpc_data_cb on_data;  /* Stream a 2xx body here instead of collecting it. */
 
     /* The outcome: err.code is 0 when an answer arrived, whatever its status. */
     struct err err; /* ERR_UNREACHABLE, ERR_TIMEOUT, ERR_CANCELED, ERR_TOOBIG, ... */

@@ -101,6 +101,7 @@ const char *httpd_param(const struct httpd_request *req, const char *name);
 const char *httpd_query(const struct httpd_request *req, const char *key);
 /* The nth (from 0) value of a repeated key, NULL past the last. */
 const char *httpd_query_nth(const struct httpd_request *req, const char *key, size_t nth);
+/* NULL when absent, and once the client is gone; copy what is needed beyond the handler. */
 const char *httpd_header(const struct httpd_request *req, const char *name);
 
 /* Never NULL; a NUL stands after the last byte. */

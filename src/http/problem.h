@@ -15,5 +15,6 @@ json_t *problem_encode(const struct err *problem, int status, const char *instan
  * detail.  Anything else than a problem document yields the status alone. */
 void problem_decode(const char *body, size_t len, int status, struct err *ret_problem);
 
-/* "notfound" for ERR_NOTFOUND. */
-const char *problem_code_name(int code);
+/* "notfound" for ERR_NOTFOUND, "" for no code of ours; ret_name holds PROBLEM_NAME_SIZE. */
+enum { PROBLEM_NAME_SIZE = 32 };
+void problem_code_name(int code, char *ret_name);
