@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The guest's side of the channel: one JSON-RPC 2.0 object per line on an inherited descriptor.
+
+    read a line -> call the method -> flush what user code printed -> answer
+
+Calls are served one at a time, in order.  The descriptor is hidden from user
+code and from the processes it starts; stdin, stdout and stderr stay the user's.
+End of file on the channel ends the process.  Contract: docs/guest-protocol.md.
+"""
+
+import posix
+import sys
+
+from . import jsonio
+from .errors import GuestError
+
+PROTOCOL = "davit-guest"
+VERSION = 1
+MAX_LINE = 16 * 1024 * 1024
+
+
+class Session:
+    """What one peer has loaded."""
+
+    def __init__(self):
+        self.config = None
+        self.hooks = None
+        self.selected = None
+
+    def hello(self, params):
+        if params.get("protocol") != PROTOCOL or params.get("version") != VERSION:
+            raise GuestError("this end speaks %s version %d" % (PROTOCOL, VERSION),
+                             kind="protocol", code=-32017)
+        return {"protocol": PROTOCOL, "version": VERSION, "python": sys.version.split()[0]}
+
+    def config_load(self, params):
+        from . import compat, hooks, loader, log
+        log.set_verbose(bool(params.get("verbose")))
+        compat.install()
+        self.config = self.selected = None
+        config = loader.LoadedConfig(
+            path=params.get("path"), text=params.get("text"), name=params.get("name"),
+            binds=params.get("binds") or (), read_json=bool(params.get("read_json")),
+            allow_include=params.get("allow_include", True))
+        self.hooks = hooks.Hooks(config.hooks)
+        answer = {"jobs": config.job_paths(), "hooks": self.hooks.names(), "warnings": []}
+        self.config = config
+        return answer
+
+    def _loaded(self):
+        if self.config is None:
+            raise GuestError("no configuration is loaded", kind="usage", code=GuestError.INVALID)
+        return self.config
+
+    def config_select(self, params):
+        self.selected, warnings = self._loaded().select(params.get("key"))
+        return dict(self.selected.to_json(), warnings=warnings)
+
+    def _for_call(self, params):
+        from . import hooks
+        method = params.get("method")
+        if method not in hooks.METHODS or method == "update_job":
+            raise GuestError("no hookable method %s" % method, kind="usage",
+                             code=GuestError.INVALID)
+        enabled = self.selected is not None and self.selected.wants_hooks()
+        mine = self.hooks or hooks.Hooks(())
+        return hooks, method, mine.for_call(enabled)
+
+    def hooks_plan(self, params):
+        hooks, method, objects = self._for_call(params)
+        return hooks.plan(objects, method)
+
+    def hook_call(self, params):
+        hooks, method, objects = self._for_call(params)
+        event = params.get("phase")
+        if event not in ("pre", "post", "err"):
+            raise GuestError("no hook phase %s" % event, kind="usage", code=GuestError.INVALID)
+        config = self.selected
+        before = config.raw() if config is not None else None
+        key = config.job_key() if config is not None and method in (
+            "create_job", "start_job_update") else hooks.key_of(params.get("key"))
+        answer = hooks.run_phase(
+            objects, event, method, params.get("args") or {}, config, key,
+            params.get("outcome"), strict=bool(params.get("strict")))
+        if event == "pre" and config is not None and config.raw() is not before:
+            # A hook changed the job: it must still be one, and the caller sends the new one.
+            answer["warnings"] = config.validate()
+            answer["config"] = config.to_json()
+        return answer
+
+    METHODS = {
+        "hello": hello,
+        "config.load": config_load,
+        "config.select": config_select,
+        "hooks.plan": hooks_plan,
+        "hook.call": hook_call,
+    }
+
+
+def error_answer(code, message, data=None):
+    error = {"code": code, "message": message}
+    if data is not None:
+        error["data"] = data
+    return {"error": error}
+
+
+def answer_to(session, message):
+    """The answer without its id; None for a notification."""
+    method = session.METHODS.get(message.get("method"))
+    params = message.get("params")
+    if method is None:
+        return error_answer(-32601, "no method %s" % message.get("method"))
+    if params is None:
+        params = {}
+    if not isinstance(params, dict):
+        return error_answer(-32602, "params must be an object")
+    try:
+        return {"result": method(session, params)}
+    except GuestError as e:
+        return error_answer(e.code, str(e), e.data)
+    except KeyboardInterrupt:
+        return error_answer(-32007, "interrupted", {"kind": "exit", "exit": 130})
+    except SystemExit as e:
+        from .loader import exit_code
+        return error_answer(-32018, "exit", {"kind": "exit", "exit": exit_code(e)})
+    except Exception as e:
+        from .errors import text_of
+        return error_answer(-32603, "%s: %s" % (type(e).__name__, text_of(e)))
+
+
+def flush_output():
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            pass  # The user closed it; that is theirs.
+
+
+def encode(answer):
+    try:
+        text = jsonio.dumps(answer)
+    except (TypeError, ValueError) as e:
+        return encode(dict(error_answer(-32603, "the answer cannot be sent: %s" % e),
+                           jsonrpc="2.0", id=answer["id"]))
+    if "\\u0000" in text and jsonio.has_nul(jsonio.plain(answer)):
+        return encode(dict(error_answer(
+            GuestError.CONFIG, "The configuration was invalid: it holds a NUL character"),
+            jsonrpc="2.0", id=answer["id"]))
+    return text.encode("utf-8", "replace") + b"\n"
+
+
+def write_all(fd, data):
+    view = memoryview(data)
+    while view:
+        view = view[posix.write(fd, view):]
+
+
+def read_lines(fd):
+    buffered = b""
+    while True:
+        chunk = posix.read(fd, 65536)
+        if not chunk:
+            return
+        buffered += chunk
+        if len(buffered) > MAX_LINE:
+            raise ValueError("a line longer than %d bytes" % MAX_LINE)
+        if b"\n" in chunk:
+            *lines, buffered = buffered.split(b"\n")
+            for line in lines:
+                if line.strip():
+                    yield line
+
+
+def serve(fd):
+    session = Session()
+    for line in read_lines(fd):
+        try:
+            message = jsonio.loads(line.decode("utf-8"))
+        except ValueError as e:
+            answer = dict(error_answer(-32700, str(e)), jsonrpc="2.0", id=None)
+            write_all(fd, encode(answer))
+            return 1
+        if not isinstance(message, dict) or message.get("jsonrpc") != "2.0" or \
+                not isinstance(message.get("method"), str):
+            write_all(fd, encode(dict(error_answer(-32600, "not a JSON-RPC 2.0 call"),
+                                      jsonrpc="2.0", id=None)))
+            continue
+        answer = answer_to(session, message)
+        flush_output()
+        if "id" in message:
+            write_all(fd, encode(dict(answer, jsonrpc="2.0", id=message["id"])))
+    return 0
+
+
+def channel():
+    """The inherited descriptor, hidden from what user code starts."""
+    number = posix.environ.pop(b"DAVIT_GUEST_FD", None)
+    if number is None or not number.isdigit():
+        raise SystemExit("davit_guest is started by davit programs (DAVIT_GUEST_FD is not set)")
+    posix.unsetenv(b"DAVIT_GUEST_FD")
+    fd = int(number)
+    posix.set_inheritable(fd, False)
+    return fd
+
+
+def main():
+    sys.setrecursionlimit(4000)
+    fd = channel()
+    try:
+        status = serve(fd)
+    except KeyboardInterrupt:
+        status = 130
+    except (BrokenPipeError, ConnectionResetError):
+        status = 0
+    flush_output()
+    posix._exit(status)
