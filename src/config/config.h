@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "base/err.h"
+#include "base/mem.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* One `.aurora` (or JSON) file, evaluated by a Python guest that stays for the
+ * client hooks.  For command line programs: each call blocks until it has its
+ * answer, on a loop of its own, so it may be made from anywhere. */
+struct config;
+
+struct config_options {
+    const char *const *binds; /* "name=value" texts, ended by NULL; NULL: none. */
+    bool read_json;           /* The file is a job, or {"jobs": [...]}, as JSON. */
+    bool no_include;          /* include() is refused. */
+    bool verbose;             /* Debug lines and tracebacks of hooks on stderr. */
+    uint64_t timeout_ms;      /* For evaluating, not for hooks; 0 is 10 s. */
+};
+
+enum config_phase { CONFIG_PRE, CONFIG_POST, CONFIG_ERR };
+
+/* Cheap: the guest starts with the first load. */
+struct config *config_new(void);
+
+/* Ends the guest (which gets half a second). */
+void config_free(struct config *config);
+DEFINE_FREEP(struct config, config_free)
+
+/* Evaluate a file, or text under a name for messages; once per config.  What the file
+ * prints goes to our stdout.  ERR_CONFIG with one line: the words of the Aurora client,
+ * and "(file, line N)" where known; ERR_TIMEOUT, ERR_EOF (the guest died), ERR_CANCELED
+ * (Ctrl-C), ERR_USAGE (a bad bind). */
+int config_load(struct config *config, const char *path, const struct config_options *options,
+                struct err *err);
+int config_load_text(struct config *config, const char *name, const char *text,
+                     const struct config_options *options, struct err *err);
+
+/* Keys "cluster/role/env/name" in file order, an env that is not set as "{MISSING}".
+ * An array, borrowed. */
+const json_t *config_jobs(const struct config *config);
+
+/* The job of that key (NULL: the only one), checked and interpolated:
+ * {"key", "job": {...}, "ports": [sorted names], "unbound": [references the pod fills],
+ *  "enable_hooks", "warnings": [text]}.  The caller's.  The hooks' config from now on.
+ * ERR_CONFIG as above; config_message() has the list of candidates. */
+int config_select(struct config *config, const char *key, json_t **ret_selected, struct err *err);
+
+/* Run all hooks of a phase around one API method (create_job, kill_job, add_instances,
+ * restart, start_cronjob, start_job_update, cancel_update).
+ *
+ * args: the method's arguments by name without config and job_key, e.g. kill_job
+ * {"instances": [0,1] or null, "message"}, restart {"shards", "restart_settings": {}},
+ * start_job_update {"message","instances","metadata"}, add_instances {"instance_id","count"}.
+ * outcome, in post and err: {"code": "OK", "messages": [...], "result": {...}, "cluster"}
+ * or, when the call itself broke, {"exception": {"type", "message"}}.
+ * All borrowed; args and outcome may be NULL.  No deadline: a hook may ask the user.
+ *
+ * ret_result: {"records": [{"name": "Class.method", "event", "generic", "ok", "refused",
+ * "error", "duration_ms", "started_ms", "finished_ms"}], "refused": bool, "exit": status
+ * when a hook ended the client, "config": as from config_select when a pre hook changed
+ * it}.  The caller's.  A refusal is no failure here; config_refusal() words it. */
+int config_hooks(struct config *config, enum config_phase phase, const char *method,
+                 const char *key, const json_t *args, const json_t *outcome, json_t **ret_result,
+                 struct err *err);
+
+/* {"pre": ["Class.method"...], "post": [...], "err": [...]}: what config_hooks would run. */
+int config_plan(struct config *config, const char *method, json_t **ret_plan, struct err *err);
+
+/* ERR_REFUSED "Pre hooks stopped call to M (Class.method: why)" when result says so, else 0. */
+int config_refusal(const json_t *result, const char *method, struct err *err);
+
+/* Of the last failure: its whole text (several lines for candidates; never cut), and the
+ * status the client is to end with when the file or a hook asked for one, else -1. */
+const char *config_message(const struct config *config);
+int config_exit_status(const struct config *config);
