@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "base/err.h"
+#include "cli/cli.h"
+#include "cli/operation.h"
+#include "config/config.h"
+
+/* One hookable API call: pre hooks, the operation, then post or err hooks, with all of
+ * their records in the timeline. */
+struct hooked {
+    struct config *config; /* Whose hooks run; NULL: none. */
+    const char *method;    /* "create_job" */
+    const char *key;       /* of the job */
+    json_t *args;          /* The method's arguments by name (config_hooks()); may be NULL. */
+    const char *what;      /* For progress: "creating www/devel/hello" */
+
+    /* Makes the opcode to send, the caller's; selected is the job that a pre hook changed,
+     * else NULL. */
+    json_t *(*opcode)(const json_t *selected, void *data);
+    void *data;
+};
+
+/* 0 when the operation succeeded; *ret_record (may be NULL) is its record, the caller's.
+ * ERR_REFUSED when a client hook vetoed (status 1, nothing was sent) or an operation hook
+ * did; *ret_vetoed tells them apart. */
+int hooked_run(struct cli *cli, struct client *client, const struct hooked *hooked,
+               json_t **ret_record, bool *ret_vetoed, struct err *err);
+
+/* Load the file with --bind and --read-json of the call and select the job.  *ret_selected
+ * is config_select()'s answer; warnings were printed. */
+int hooked_load(struct verb_call *call, const char *file, const char *key,
+                struct config **ret_config, json_t **ret_selected, struct err *err);
+
+/* Prints what config could not say in one line, and gives the exit status to end with. */
+int hooked_config_failed(const struct config *config, const struct err *err);

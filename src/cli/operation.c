@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* operation: asks the master for one operation and follows it to its end.
+ *
+ * A connection that breaks after the request was sent is repeated with the same
+ * id: the master answers the operation it already has, so nothing happens twice.
+ */
+
+#include "cli/operation.h"
+
+#include "base/id.h"
+#include "base/json.h"
+#include "base/str.h"
+
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { WAIT_MS = 30000, RETRIES = 20, RETRY_MS = 500 };
+
+void operation_init(struct operation *operation)
+{
+    *operation = (struct operation){ 0 };
+    id_uuid(operation->id);
+}
+
+void operation_fini(struct operation *operation)
+{
+    json_decref(operation->hook_runs);
+    json_decref(operation->record);
+    *operation = (struct operation){ 0 };
+}
+
+static const char *user_name(void)
+{
+    const struct passwd *pw = getpwuid(getuid());
+
+    return pw != NULL ? pw->pw_name : "unknown";
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    *(bool *)timer->data = true;
+}
+
+static void pause_a_moment(struct cli *cli)
+{
+    uv_timer_t timer;
+    bool over = false;
+
+    (void)uv_timer_init(&cli->loop, &timer);
+    timer.data = &over;
+    (void)uv_timer_start(&timer, on_timer, RETRY_MS, 0);
+    while (!over) {
+        (void)uv_run(&cli->loop, UV_RUN_ONCE);
+    }
+    uv_close((uv_handle_t *)&timer, NULL);
+    (void)uv_run(&cli->loop, UV_RUN_NOWAIT);
+}
+
+/* A master that restarts is worth waiting for; the operation's id makes it safe. */
+static int request(struct cli *cli, struct client *client, const char *method, const char *path,
+                   const json_t *body, json_t **ret_result, struct err *err)
+{
+    for (int attempt = 1;; attempt++) {
+        struct err now = { 0 };
+
+        if (cli_request(cli, client, method, path, body, ret_result, NULL, &now) == 0) {
+            return 0;
+        }
+        bool passing =
+            now.code == ERR_UNREACHABLE || now.code == ERR_EOF || now.code == ERR_NOTLEADER;
+
+        if (!passing || attempt == RETRIES) {
+            *err = now;
+            return err_code(err);
+        }
+        cli_progress(cli, "the master cannot be reached, trying again");
+        pause_a_moment(cli);
+    }
+}
+
+static bool is_over(const json_t *record)
+{
+    const char *state = json_str_or(record, "state", "queued");
+
+    return strcmp(state, "queued") != 0 && strcmp(state, "running") != 0;
+}
+
+static int verdict(const json_t *record, struct err *err)
+{
+    const char *state = json_str_or(record, "state", "");
+    size_t i;
+    json_t *opcode;
+
+    if (strcmp(state, "succeeded") == 0) {
+        return 0;
+    }
+    json_array_foreach(json_object_get(record, "opcodes"), i, opcode)
+    {
+        const char *error = json_str_or(opcode, "error", NULL);
+
+        if (error != NULL) {
+            bool refused = json_bool_or(opcode, "refused", false);
+
+            return err_set(err, refused ? ERR_REFUSED : ERR_FAILED, "%s", error);
+        }
+    }
+    return err_set(err, ERR_FAILED, "operation %lld %s; see 'davit op show %lld'",
+                   (long long)json_int_or(record, "number", 0), state,
+                   (long long)json_int_or(record, "number", 0));
+}
+
+int operation_run(struct cli *cli, struct client *client, struct operation *operation,
+                  json_t *opcode, const char *what, struct err *err)
+{
+    CLEANUP(json_freep) json_t *body = json_object();
+    CLEANUP(mem_freep)
+    char *path = str_printf("/v1/operations/%s?wait=%d", operation->id, WAIT_MS);
+    json_t *opcodes = json_array();
+
+    (void)json_array_append_new(opcodes, opcode);
+    json_put_str(body, "id", operation->id);
+    json_put_str(body, "user", user_name());
+    json_put_take(body, "opcodes", opcodes);
+    if (operation->hook_runs != NULL) {
+        json_put_take(body, "hook_runs", json_incref(operation->hook_runs));
+    }
+    if (request(cli, client, "POST", "/v1/operations", body, &operation->record, err) < 0) {
+        return err_code(err);
+    }
+    while (!is_over(operation->record)) {
+        CLEANUP(mem_freep)
+        char *message = str_printf("%s: operation %lld is %s", what,
+                                   (long long)json_int_or(operation->record, "number", 0),
+                                   json_str_or(operation->record, "state", "queued"));
+
+        cli_progress(cli, message);
+        json_t *next = NULL;
+
+        if (request(cli, client, "GET", path, NULL, &next, err) < 0) {
+            cli_progress(cli, NULL);
+            return err_wrap(err, "operation %s was accepted, but cannot be followed",
+                            operation->id);
+        }
+        json_decref(operation->record);
+        operation->record = next;
+    }
+    cli_progress(cli, NULL);
+    return verdict(operation->record, err);
+}

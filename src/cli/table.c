@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* table: every verb of davit, in the order of `davit --help`.  Adding one is a
+ * file in verbs/ and a row here; see docs/recipes/add-a-verb.md.
+ */
+
+#include "cli/verbs.h"
+
+/* clang-format off */
+const struct verb *const verb_table[] = {
+    &verb_up,
+    &verb_down,
+    &verb_job_create,
+    &verb_job_kill,
+    &verb_job_killall,
+    &verb_job_status,
+    &verb_job_list,
+    &verb_task_logs,
+    &verb_config_list,
+    &verb_op_list,
+    &verb_op_show,
+    &verb_node_list,
+    &verb_hook_log,
+    &verb_completion,
+    &verb_help,
+    NULL,
+};
+/* clang-format on */

@@ -1,0 +1,601 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* uplocal: one cluster on one machine, as children of one process.
+ *
+ * Not a supervisor for production (systemd is): it starts the programs in order,
+ * restarts one that dies, and stops all of them in the reverse order.
+ *
+ *   store --ready--> master and agents together --all ready--> up
+ *   stop: master, then agents (which stop their pods), then store --> stopped
+ *
+ * Happy path: each service tells readiness through a pipe (--ready-fd) and its
+ * port through a file; ports are remembered in up.json, so that a cluster comes
+ * back at the same addresses.
+ * Failure: a service that ends before everything was ready once ends the whole
+ * start, with the last line it logged; later it is restarted with back-off.
+ * Invariant: every child has PDEATHSIG, so that nothing outlives this process.
+ */
+
+#include "cli/uplocal.h"
+
+#include "base/buf.h"
+#include "base/child.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/id.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/selfpath.h"
+#include "base/str.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+
+extern char **environ;
+
+enum {
+    STOP_KILL_MS = 90000, /* An agent first lets its pods end. */
+    BACKOFF_FIRST_MS = 100,
+    BACKOFF_MAX_MS = 5000,
+    LOG_TAIL_CAP = 1 << 20,
+};
+
+enum rank { RANK_STORE, RANK_MASTER, RANK_AGENT };
+
+struct service {
+    struct uplocal *up;
+    enum rank rank;
+    char *name;    /* "store", "master", "node1" */
+    char *program; /* path */
+    char *log;
+    char *port_file;
+    int port; /* 0 until known */
+    bool running, ready, was_ready;
+    uint64_t backoff_ms, started_ms;
+    struct child child;
+    uv_pipe_t ready_pipe;
+    bool pipe_open;
+    char byte[1];
+    uv_timer_t timer; /* Restart, or kill while stopping. */
+};
+
+struct uplocal {
+    uv_loop_t *loop;
+    struct uplocal_options options;
+    char *uri;
+    char *zk; /* address of the store in use */
+    int lock_fd;
+    struct service *services;
+    size_t n_services;
+    bool reported, stopping;
+    struct err failure;
+    unsigned open_handles;
+    uplocal_ready_cb ready_cb;
+    uplocal_stopped_cb stopped_cb;
+    void *data;
+};
+
+static char *in_dir(const struct uplocal *up, const char *path)
+{
+    return file_join(up->options.dir, path);
+}
+
+const char *uplocal_uri(const struct uplocal *up)
+{
+    return up->uri;
+}
+
+/* A secret that stays the same over restarts. */
+static int need_secret(const struct uplocal *up, const char *name, const char *prefix,
+                       struct err *err)
+{
+    CLEANUP(mem_freep) char *path = in_dir(up, name);
+    char token[ID_TOKEN_SIZE];
+
+    if (file_exists(path)) {
+        return 0;
+    }
+    id_token(token);
+    CLEANUP(mem_freep) char *text = str_printf("%s%s\n", prefix, token);
+
+    return file_write(path, text, strlen(text), 0600, true, err);
+}
+
+/* Ports of the last time, by service name; 0 where none is known. */
+static void remember_ports(struct uplocal *up)
+{
+    CLEANUP(mem_freep) char *path = in_dir(up, "up.json");
+    CLEANUP_BUF text = { 0 };
+    CLEANUP(json_freep) json_t *doc = NULL;
+    struct err ignored = { 0 };
+
+    if (file_read(path, LOG_TAIL_CAP, &text, &ignored) < 0 ||
+        json_parse(buf_text(&text), text.len, LOG_TAIL_CAP, &doc, &ignored) < 0) {
+        return;
+    }
+    for (size_t i = 0; i < up->n_services; i++) {
+        struct service *service = &up->services[i];
+
+        service->port =
+            (int)json_int_or(json_object_get(doc, "ports"), service->name, service->port);
+    }
+}
+
+static void add_service(struct uplocal *up, enum rank rank, char *name, const char *program)
+{
+    struct service *service = &up->services[up->n_services++];
+    CLEANUP(mem_freep) char *log = str_printf("log/%s.log", name);
+    CLEANUP(mem_freep) char *port_file = str_printf("run/%s.port", name);
+
+    *service = (struct service){ .up = up,
+                                 .rank = rank,
+                                 .name = name,
+                                 .program = selfpath_program(program),
+                                 .log = in_dir(up, log),
+                                 .port_file = in_dir(up, port_file),
+                                 .backoff_ms = BACKOFF_FIRST_MS };
+}
+
+static int make_directories(const struct uplocal *up, struct err *err)
+{
+    static const char *const shared[] = { "", "log", "run", "store", "master", "hooks" };
+    static const char *const per_node[] = { "pods", "hooks", "p2hooks.d", "podhooks" };
+
+    for (size_t i = 0; i < sizeof shared / sizeof shared[0]; i++) {
+        CLEANUP(mem_freep) char *path = in_dir(up, shared[i]);
+
+        if (file_mkdirs(path, 0700, err) < 0) {
+            return err_code(err);
+        }
+    }
+    for (int n = 1; n <= up->options.nodes; n++) {
+        for (size_t i = 0; i < sizeof per_node / sizeof per_node[0]; i++) {
+            CLEANUP(mem_freep)
+            char *path = str_printf("%s/nodes/node%d/%s", up->options.dir, n, per_node[i]);
+
+            /* Tasks may run as other users: their homes must be reachable. */
+            if (file_mkdirs(path, 0755, err) < 0) {
+                return err_code(err);
+            }
+        }
+    }
+    return 0;
+}
+
+static void free_all(struct uplocal *up)
+{
+    for (size_t i = 0; i < up->n_services; i++) {
+        free(up->services[i].name);
+        free(up->services[i].program);
+        free(up->services[i].log);
+        free(up->services[i].port_file);
+    }
+    free(up->services);
+    free(up->uri);
+    free(up->zk);
+    fd_closep(&up->lock_fd);
+    free(up);
+}
+DEFINE_FREEP(struct uplocal, free_all)
+
+int uplocal_new(uv_loop_t *loop, const struct uplocal_options *options, struct uplocal **ret_up,
+                struct err *err)
+{
+    CLEANUP(free_allp) struct uplocal *up = mem_alloc(sizeof *up);
+    CLEANUP(mem_freep) char *lock = NULL;
+
+    up->loop = loop;
+    up->options = *options;
+    up->lock_fd = -1;
+    up->services = mem_alloc(((size_t)options->nodes + 2) * sizeof *up->services);
+    up->zk = mem_strdup_opt(options->zk);
+    lock = in_dir(up, "up.lock");
+    if (make_directories(up, err) < 0) {
+        return err_code(err);
+    }
+    if (file_lock(lock, &up->lock_fd, err) < 0) {
+        if (err->code == ERR_CONFLICT) {
+            return err_wrap(err,
+                            "a cluster already runs in %s (stop it with 'davit down --dir %s')",
+                            options->dir, options->dir);
+        }
+        return err_code(err);
+    }
+    if (need_secret(up, "token", "", err) < 0 || need_secret(up, "zk-auth", "davit:", err) < 0) {
+        return err_code(err);
+    }
+    if (options->zk == NULL) {
+        add_service(up, RANK_STORE, mem_strdup("store"), "store");
+    }
+    add_service(up, RANK_MASTER, mem_strdup("master"), "master");
+    for (int n = 1; n <= options->nodes; n++) {
+        add_service(up, RANK_AGENT, str_printf("node%d", n), "agent");
+    }
+    remember_ports(up);
+    for (size_t i = 0; i < up->n_services; i++) {
+        if (up->services[i].rank == RANK_MASTER && options->port != 0) {
+            up->services[i].port = options->port;
+        }
+    }
+    *ret_up = TAKE(up);
+    return 0;
+}
+
+static char **arguments(const struct service *service, int ready_fd)
+{
+    const struct uplocal *up = service->up;
+    const char *dir = up->options.dir;
+    char **argv = NULL;
+
+    strv_add(&argv, service->program);
+    strv_addf(&argv, "--ready-fd=%d", ready_fd);
+    strv_addf(&argv, "--listen=127.0.0.1:%d", service->port);
+    strv_addf(&argv, "--port-file=%s", service->port_file);
+    if (service->rank == RANK_STORE) {
+        strv_addf(&argv, "--dir=%s/store", dir);
+        return argv;
+    }
+    strv_addf(&argv, "--zk=%s", up->zk);
+    strv_addf(&argv, "--zk-auth-file=%s/zk-auth", dir);
+    strv_addf(&argv, "--token-file=%s/token", dir);
+    if (service->rank == RANK_MASTER) {
+        strv_addf(&argv, "--dir=%s/master", dir);
+        strv_addf(&argv, "--cluster=%s", up->options.cluster);
+        strv_addf(&argv, "--hooks-dir=%s/hooks", dir);
+        return argv;
+    }
+    strv_addf(&argv, "--dir=%s/nodes/%s", dir, service->name);
+    strv_addf(&argv, "--node=%s", service->name);
+    strv_addf(&argv, "--hooks-dir=%s/nodes/%s/hooks", dir, service->name);
+    strv_addf(&argv, "--node-hooks-dir=%s/nodes/%s/p2hooks.d", dir, service->name);
+    strv_addf(&argv, "--pod-hooks-dir=%s/nodes/%s/podhooks", dir, service->name);
+    strv_add(&argv, "--stop-pods-on-exit");
+    for (char **option = up->options.node_options; option != NULL && *option != NULL; option++) {
+        strv_add(&argv, *option);
+    }
+    return argv;
+}
+
+static void advance(struct uplocal *up);
+static void start_service(struct service *service);
+
+/* The last line that the service logged: why it could not start. */
+static void explain_death(const struct service *service, struct err *err)
+{
+    CLEANUP_BUF text = { 0 };
+    struct err ignored = { 0 };
+    const char *line = "";
+
+    if (file_read(service->log, LOG_TAIL_CAP, &text, &ignored) == 0 && text.len > 0) {
+        while (text.len > 0 && text.data[text.len - 1] == '\n') {
+            text.data[--text.len] = 0;
+        }
+        line = strrchr(text.data, '\n') != NULL ? strrchr(text.data, '\n') + 1 : text.data;
+    }
+    (void)err_set(err, ERR_FAILED, "%s did not start: %s", service->name,
+                  line[0] != 0 ? line : "it said nothing");
+}
+
+static void on_pipe_closed(uv_handle_t *handle)
+{
+    struct service *service = handle->data;
+
+    service->pipe_open = false;
+    service->up->open_handles--;
+    advance(service->up);
+}
+
+static void close_pipe(struct service *service)
+{
+    if (service->pipe_open && !uv_is_closing((uv_handle_t *)&service->ready_pipe)) {
+        uv_close((uv_handle_t *)&service->ready_pipe, on_pipe_closed);
+    }
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct service *service = handle->data;
+
+    service->up->open_handles--;
+    advance(service->up);
+}
+
+static void read_port(struct service *service)
+{
+    CLEANUP_BUF text = { 0 };
+    struct err err = { 0 };
+    int64_t port = 0;
+
+    if (file_read(service->port_file, 64, &text, &err) < 0) {
+        log_warn("no port of %s: %s", service->name, err.msg);
+        return;
+    }
+    if (text.len > 0 && text.data[text.len - 1] == '\n') {
+        text.data[text.len - 1] = 0;
+    }
+    if (str_to_int(buf_text(&text), 1, 65535, "port", &port, &err) < 0) {
+        log_warn("port file of %s: %s", service->name, err.msg);
+        return;
+    }
+    service->port = (int)port;
+}
+
+static void on_ready_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    struct service *service = stream->data;
+
+    (void)buf;
+    if (n > 0) {
+        service->ready = service->was_ready = true;
+        service->backoff_ms = BACKOFF_FIRST_MS;
+        read_port(service);
+        log_info("%s is ready port=%d", service->name, service->port);
+    }
+    if (n != 0) {
+        close_pipe(service);
+        advance(service->up);
+    }
+}
+
+static void on_ready_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+    struct service *service = handle->data;
+
+    (void)suggested;
+    *buf = uv_buf_init(service->byte, sizeof service->byte);
+}
+
+static void on_restart(uv_timer_t *timer)
+{
+    struct service *service = timer->data;
+
+    if (!service->up->stopping) {
+        start_service(service);
+    }
+}
+
+static void on_ended(struct child *child)
+{
+    struct service *service = child->data;
+    struct uplocal *up = service->up;
+
+    service->running = service->ready = false;
+    (void)uv_timer_stop(&service->timer);
+    close_pipe(service);
+    if (!up->stopping && !up->reported) {
+        if (up->failure.code == 0) {
+            explain_death(service, &up->failure);
+        }
+        uplocal_stop(up);
+    } else if (!up->stopping) {
+        log_warn("%s ended (exit %d, signal %d), restarting it in %llu ms", service->name,
+                 child->exit_code, child->term_signal, (unsigned long long)service->backoff_ms);
+        (void)uv_timer_start(&service->timer, on_restart, service->backoff_ms, 0);
+        service->backoff_ms =
+            service->backoff_ms * 2 < BACKOFF_MAX_MS ? service->backoff_ms * 2 : BACKOFF_MAX_MS;
+    }
+    advance(up);
+}
+
+static int spawn(struct service *service, struct err *err)
+{
+    struct uplocal *up = service->up;
+    CLEANUP(fd_closep)
+    int log_fd = open(service->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    int ends[2] = { -1, -1 };
+
+    if (log_fd < 0 || pipe2(ends, O_CLOEXEC) < 0) {
+        return err_set(err, ERR_IO, "%s: %s", service->log, strerror(errno));
+    }
+    CLEANUP(fd_closep) int write_end = ends[1];
+    CLEANUP(strv_freep) char **argv = arguments(service, 3);
+    const struct child_fd fds[] = { { log_fd, 1 }, { log_fd, 2 }, { write_end, 3 } };
+    const struct child_options options = {
+        .argv = (const char *const *)argv,
+        .envp = (const char *const *)environ,
+        .fds = fds,
+        .n_fds = 3,
+        .group = CHILD_GROUP_OWN, /* Ctrl-C is for us alone: we stop them in order. */
+        .death_signal = SIGTERM,
+    };
+
+    (void)uv_pipe_init(up->loop, &service->ready_pipe, 0);
+    service->pipe_open = true;
+    up->open_handles++;
+    (void)uv_pipe_open(&service->ready_pipe, ends[0]);
+    service->child.data = service;
+    if (child_start(&service->child, up->loop, &options, on_ended, err) < 0) {
+        close_pipe(service);
+        return err_wrap(err, "start %s", service->name);
+    }
+    (void)uv_read_start((uv_stream_t *)&service->ready_pipe, on_ready_alloc, on_ready_read);
+    return 0;
+}
+
+static void start_service(struct service *service)
+{
+    struct uplocal *up = service->up;
+    struct err err = { 0 };
+
+    service->started_ms = clock_now_ms();
+    if (spawn(service, &err) == 0) {
+        service->running = true;
+        return;
+    }
+    log_error("%s", err.msg);
+    if (!up->reported && up->failure.code == 0) {
+        up->failure = err;
+        uplocal_stop(up);
+    }
+}
+
+static int write_clusters(struct uplocal *up, struct err *err)
+{
+    CLEANUP(mem_freep) char *socket = in_dir(up, "master/api.sock");
+    CLEANUP(mem_freep) char *token = in_dir(up, "token");
+    CLEANUP(mem_freep) char *clusters_path = in_dir(up, "clusters.json");
+    CLEANUP(mem_freep) char *up_path = in_dir(up, "up.json");
+    CLEANUP(json_freep) json_t *clusters = json_array();
+    CLEANUP(json_freep) json_t *doc = json_object();
+    json_t *cluster = json_object();
+    json_t *ports = json_object();
+
+    json_put_str(cluster, "name", up->options.cluster);
+    json_put_str(cluster, "scheduler_uri", up->uri);
+    json_put_str(cluster, "socket", socket);
+    json_put_str(cluster, "token_file", token);
+    (void)json_array_append_new(clusters, cluster);
+    for (size_t i = 0; i < up->n_services; i++) {
+        json_put_int(ports, up->services[i].name, up->services[i].port);
+    }
+    json_put_str(doc, "cluster", up->options.cluster);
+    json_put_int(doc, "pid", getpid());
+    json_put_take(doc, "ports", ports);
+    json_put_str(doc, "zk", up->zk);
+    CLEANUP(mem_freep) char *clusters_text = json_text(clusters);
+    CLEANUP(mem_freep) char *up_text = json_text(doc);
+
+    if (file_write(clusters_path, clusters_text, strlen(clusters_text), 0600, false, err) < 0) {
+        return err_code(err);
+    }
+    return file_write(up_path, up_text, strlen(up_text), 0600, false, err);
+}
+
+static void report_ready(struct uplocal *up)
+{
+    struct err err = { 0 };
+
+    up->reported = true;
+    for (size_t i = 0; i < up->n_services; i++) {
+        if (up->services[i].rank == RANK_MASTER) {
+            up->uri = str_printf("http://127.0.0.1:%d", up->services[i].port);
+        }
+    }
+    if (write_clusters(up, &err) < 0) {
+        up->failure = err;
+        up->reported = false;
+        uplocal_stop(up);
+        return;
+    }
+    up->ready_cb(up, &err, up->data);
+}
+
+static void on_kill(uv_timer_t *timer)
+{
+    struct service *service = timer->data;
+
+    log_warn("%s does not stop, killing it", service->name);
+    child_signal(&service->child, SIGKILL);
+}
+
+/* Ask the running services of one rank to stop; true when none of them runs. */
+static bool stop_rank(struct uplocal *up, enum rank rank)
+{
+    bool none = true;
+
+    for (size_t i = 0; i < up->n_services; i++) {
+        struct service *service = &up->services[i];
+
+        if (service->rank != rank || !service->running) {
+            continue;
+        }
+        none = false;
+        if (!uv_is_active((uv_handle_t *)&service->timer)) {
+            child_signal(&service->child, SIGTERM);
+            (void)uv_timer_start(&service->timer, on_kill, STOP_KILL_MS, 0);
+        }
+    }
+    return none;
+}
+
+static void finish(struct uplocal *up)
+{
+    struct err failure = up->failure;
+    uplocal_ready_cb ready = up->reported ? NULL : up->ready_cb;
+    uplocal_stopped_cb stopped = up->stopped_cb;
+    void *data = up->data;
+
+    if (ready != NULL) {
+        ready(up, &failure, data);
+    }
+    free_all(up);
+    stopped(data);
+}
+
+static void close_timers(struct uplocal *up)
+{
+    for (size_t i = 0; i < up->n_services; i++) {
+        if (!uv_is_closing((uv_handle_t *)&up->services[i].timer)) {
+            uv_close((uv_handle_t *)&up->services[i].timer, on_timer_closed);
+        }
+    }
+}
+
+/* The one place that decides what comes next; called after everything that happens. */
+static void advance(struct uplocal *up)
+{
+    bool all_ready = true, store_ready = true;
+
+    if (up->stopping) {
+        if (up->open_handles == 0) {
+            finish(up);
+        } else if (stop_rank(up, RANK_MASTER) && stop_rank(up, RANK_AGENT) &&
+                   stop_rank(up, RANK_STORE)) {
+            close_timers(up);
+        }
+        return;
+    }
+    for (size_t i = 0; i < up->n_services; i++) {
+        all_ready = all_ready && up->services[i].ready;
+        if (up->services[i].rank == RANK_STORE) {
+            store_ready = up->services[i].ready;
+            if (store_ready && up->zk == NULL) {
+                up->zk = str_printf("127.0.0.1:%d", up->services[i].port);
+            }
+        }
+    }
+    if (up->reported) {
+        return;
+    }
+    if (all_ready) {
+        report_ready(up);
+        return;
+    }
+    for (size_t i = 0; store_ready && !up->stopping && i < up->n_services; i++) {
+        struct service *service = &up->services[i];
+
+        if (service->rank != RANK_STORE && service->started_ms == 0) {
+            start_service(service);
+        }
+    }
+}
+
+void uplocal_start(struct uplocal *up, uplocal_ready_cb ready, uplocal_stopped_cb stopped,
+                   void *data)
+{
+    up->ready_cb = ready;
+    up->stopped_cb = stopped;
+    up->data = data;
+    for (size_t i = 0; i < up->n_services; i++) {
+        (void)uv_timer_init(up->loop, &up->services[i].timer);
+        up->services[i].timer.data = up->services[i].ready_pipe.data = &up->services[i];
+        up->open_handles++;
+    }
+    if (up->options.zk == NULL) {
+        start_service(&up->services[0]);
+    }
+    advance(up);
+}
+
+void uplocal_stop(struct uplocal *up)
+{
+    if (!up->stopping) {
+        up->stopping = true;
+        for (size_t i = 0; i < up->n_services; i++) {
+            (void)uv_timer_stop(&up->services[i].timer);
+        }
+        advance(up);
+    }
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "cli/verb.h"
+
+/* One constant per verb; each lives in verbs/<noun>_<verb>.c, and table.c lists them. */
+extern const struct verb verb_completion;
+extern const struct verb verb_config_list;
+extern const struct verb verb_down;
+extern const struct verb verb_help;
+extern const struct verb verb_hook_log;
+extern const struct verb verb_job_create;
+extern const struct verb verb_job_kill;
+extern const struct verb verb_job_killall;
+extern const struct verb verb_job_list;
+extern const struct verb verb_job_status;
+extern const struct verb verb_node_list;
+extern const struct verb verb_op_list;
+extern const struct verb verb_op_show;
+extern const struct verb verb_task_logs;
+extern const struct verb verb_up;

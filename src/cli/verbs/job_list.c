@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* davit job list: the keys of the jobs that a wildcard key names. */
+
+#include "base/buf.h"
+#include "base/json.h"
+#include "base/str.h"
+#include "cli/cli.h"
+#include "cli/verbs.h"
+
+#include <stdio.h>
+
+/* Adds the jobs of one cluster to items. */
+static int list_cluster(struct cli *cli, const char *cluster, const struct cli_key *wild,
+                        json_t *items, struct err *err)
+{
+    CLEANUP_BUF path = { 0 };
+    CLEANUP(json_freep) json_t *answer = NULL;
+    struct client *client = NULL;
+
+    buf_add_text(&path, "/v1/jobs");
+    client_query(&path, "role", wild->role);
+    client_query(&path, "env", wild->env);
+    client_query(&path, "name", wild->name);
+    if (cli_client(cli, cluster, &client, err) < 0 ||
+        cli_request_list(cli, client, buf_text(&path), &answer, err) < 0) {
+        return err_code(err);
+    }
+    (void)json_array_extend(items, answer);
+    return 0;
+}
+
+static int run_job_list(struct verb_call *call, struct err *err)
+{
+    CLEANUP(cli_key_fini) struct cli_key wild = { 0 };
+    CLEANUP(json_freep) json_t *items = json_array();
+    CLEANUP(strv_freep) char **clusters = NULL;
+    size_t i;
+    json_t *item;
+
+    if (cli_wild_parse(call->operands[0], &wild, err) < 0 ||
+        cli_clusters_matching(call->cli, wild.cluster, &clusters, err) < 0) {
+        return err_code(err);
+    }
+    for (char **cluster = clusters; *cluster != NULL; cluster++) {
+        if (list_cluster(call->cli, *cluster, &wild, items, err) < 0) {
+            return err_code(err);
+        }
+    }
+    if (call->cli->json) {
+        cli_print_json(items);
+        return 0;
+    }
+    json_array_foreach(items, i, item)
+    {
+        (void)printf("%s\n", json_str_or(item, "key", "?"));
+    }
+    return 0;
+}
+
+const struct verb verb_job_list = {
+    .noun = "job",
+    .name = "list",
+    .operands = "CLUSTER[/ROLE[/ENV[/NAME]]]",
+    .min_operands = 1,
+    .max_operands = 1,
+    .summary = "List jobs, one key a line; the parts of the key may hold shell globs.",
+    .details = "No match prints nothing and exits 0.",
+    .json = true,
+    .run = run_job_list,
+};
