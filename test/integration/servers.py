@@ -95,7 +95,8 @@ class Server:
         if self.process.poll() is not None:
             raise AssertionError(f"{self.kind} ended with {self.process.returncode}:\n"
                                  + self.log.read_text(errors="replace")[-3000:])
-        return b"Mode: standalone" in four_letter(self.port, b"srvr")
+        # A short wait: a JVM that has bound its port may be far from answering.
+        return b"Mode: standalone" in four_letter(self.port, b"srvr", timeout=0.1)
 
     def kill(self):
         """kill -9, at once."""
