@@ -62,7 +62,9 @@ static const char *layout_of(int32_t type)
 struct cursor {
     const char *at;
     size_t left;
-    bool nul_text;
+    bool nul_text;  /* met a string with a NUL byte in it */
+    bool null_text; /* met a null string */
+    bool fix;       /* at is our own copy: make null strings empty */
 };
 
 static bool take(struct cursor *cur, size_t n)
@@ -87,11 +89,23 @@ static bool take_int(struct cursor *cur, int32_t *ret_value)
     return take(cur, sizeof raw);
 }
 
+/* Null strings, which kazoo sends for empty ones, are more than the codecs take. */
 static bool take_string(struct cursor *cur)
 {
+    char *start = (char *)(uintptr_t)cur->at;
     int32_t len = 0;
 
-    if (!take_int(cur, &len) || len < 0 || (size_t)len > cur->left) {
+    if (!take_int(cur, &len)) {
+        return false;
+    }
+    if (len == -1) {
+        cur->null_text = true;
+        if (cur->fix) {
+            memset(start, 0, sizeof len);
+        }
+        return true;
+    }
+    if (len < 0 || (size_t)len > cur->left) {
         return false;
     }
     if (memchr(cur->at, 0, (size_t)len) != NULL) {
@@ -287,34 +301,39 @@ static bool in_multi(int32_t type)
 }
 
 /* How many operations; -1 when malformed. */
-static int64_t check_multi(struct cursor cur)
+static int64_t check_multi(struct cursor *cur)
 {
     for (int64_t n = 0;; n++) {
         int32_t type = 0;
 
-        if (!take_int(&cur, &type) || cur.left < 5) {
+        if (!take_int(cur, &type) || cur->left < 5) {
             return -1;
         }
-        bool done = *cur.at != 0;
+        bool done = *cur->at != 0;
 
-        (void)take(&cur, 5);
+        (void)take(cur, 5);
         if (done) {
             return n;
         }
-        if (!in_multi(type) || !check(&cur, layout_of(type))) {
+        if (!in_multi(type) || !check(cur, layout_of(type))) {
             return -1;
         }
     }
 }
 
-static int read_multi(struct iarchive *ia, struct cursor cur, struct jute_request *request,
-                      struct err *err)
+static bool check_body(struct cursor *cur, int32_t type, int64_t *ret_calls)
 {
-    int64_t n = check_multi(cur);
-
-    if (n < 0) {
-        return err_set(err, ERR_INVALID, "malformed multi");
+    *ret_calls = 1;
+    if (type == JUTE_MULTI) {
+        *ret_calls = check_multi(cur);
+        return *ret_calls >= 0;
     }
+    return check(cur, layout_of(type));
+}
+
+static void read_multi(struct iarchive *ia, struct cursor cur, int64_t n,
+                       struct jute_request *request)
+{
     request->calls = mem_alloc(((size_t)n + 1) * sizeof *request->calls);
     request->n_calls = (size_t)n;
     for (size_t i = 0; i < request->n_calls; i++) {
@@ -328,7 +347,6 @@ static int read_multi(struct iarchive *ia, struct cursor cur, struct jute_reques
         request->calls[i].nul_text = cur.nul_text;
         read_call(ia, &request->calls[i]);
     }
-    return 0;
 }
 
 static void read_auth(struct iarchive *ia, struct jute_request *request)
@@ -366,7 +384,7 @@ static void read_watches(struct iarchive *ia, struct jute_request *request)
 int jute_decode_header(const char *frame, size_t len, int32_t *ret_xid, int32_t *ret_type,
                        struct err *err)
 {
-    struct cursor cur = { frame, len, false };
+    struct cursor cur = { .at = frame, .left = len };
 
     if (!take_int(&cur, ret_xid) || !take_int(&cur, ret_type)) {
         return err_set(err, ERR_INVALID, "frame of %zu bytes has no header", len);
@@ -374,28 +392,14 @@ int jute_decode_header(const char *frame, size_t len, int32_t *ret_xid, int32_t 
     return 0;
 }
 
-int jute_decode(const char *frame, size_t len, struct jute_request *request, struct err *err)
+/* body was checked, and has n calls. */
+static void read_body(struct cursor body, int64_t n, bool nul_text, struct jute_request *request)
 {
-    if (jute_decode_header(frame, len, &request->xid, &request->type, err) < 0) {
-        return err_code(err);
-    }
-    struct cursor cur = { frame + 8, len - 8, false };
-    const char *fields = layout_of(request->type);
-
-    if (fields == NULL && request->type != JUTE_MULTI) {
-        return err_set(err, ERR_UNSUPPORTED, "request type %d", request->type);
-    }
-    struct cursor body = cur;
-
-    if (fields != NULL && !check(&cur, fields)) {
-        return err_set(err, ERR_INVALID, "malformed request of type %d", request->type);
-    }
     struct iarchive *ia = create_buffer_iarchive((char *)(uintptr_t)body.at, (int)body.left);
-    int rv = 0;
 
     assert(ia != NULL);
     if (request->type == JUTE_MULTI) {
-        rv = read_multi(ia, body, request, err);
+        read_multi(ia, body, n, request);
     } else if (request->type == JUTE_AUTH) {
         read_auth(ia, request);
     } else if (request->type == JUTE_SET_WATCHES || request->type == JUTE_SET_WATCHES2) {
@@ -404,11 +408,39 @@ int jute_decode(const char *frame, size_t len, struct jute_request *request, str
         request->calls = mem_alloc(sizeof *request->calls);
         request->n_calls = 1;
         request->calls[0].type = request->type;
-        request->calls[0].nul_text = cur.nul_text;
+        request->calls[0].nul_text = nul_text;
         read_call(ia, &request->calls[0]);
     }
     close_buffer_iarchive(&ia);
-    return rv;
+}
+
+int jute_decode(const char *frame, size_t len, struct jute_request *request, struct err *err)
+{
+    CLEANUP(mem_freep) char *copy = NULL;
+    int64_t n = 0;
+
+    if (jute_decode_header(frame, len, &request->xid, &request->type, err) < 0) {
+        return err_code(err);
+    }
+    if (layout_of(request->type) == NULL && request->type != JUTE_MULTI) {
+        return err_set(err, ERR_UNSUPPORTED, "request type %d", request->type);
+    }
+    struct cursor body = { .at = frame + 8, .left = len - 8 };
+    struct cursor cur = body;
+
+    if (!check_body(&cur, request->type, &n)) {
+        return err_set(err, ERR_INVALID, "malformed request of type %d", request->type);
+    }
+    if (cur.null_text) {
+        copy = mem_alloc(body.left);
+        memcpy(copy, body.at, body.left);
+        body.at = copy;
+        cur = body;
+        cur.fix = true;
+        (void)check_body(&cur, request->type, &n);
+    }
+    read_body(body, n, cur.nul_text, request);
+    return 0;
 }
 
 static void strings_fini(struct jute_strings *strings)
@@ -447,7 +479,7 @@ void jute_request_fini(struct jute_request *request)
 int jute_decode_connect(const char *frame, size_t len, struct jute_connect *ret_connect,
                         struct err *err)
 {
-    struct cursor cur = { frame, len, false };
+    struct cursor cur = { .at = frame, .left = len };
     struct ConnectRequest req = { 0 };
 
     if (!check(&cur, "ililb")) {
@@ -791,7 +823,7 @@ static const char *reply_layout(int32_t type)
 int jute_decode_reply(const char *frame, size_t len, int32_t type, struct jute_reply *ret_reply,
                       struct err *err)
 {
-    struct cursor cur = { frame, len, false };
+    struct cursor cur = { .at = frame, .left = len };
     struct ReplyHeader header = { 0 };
 
     if (len < 16) {
@@ -805,7 +837,7 @@ int jute_decode_reply(const char *frame, size_t len, int32_t type, struct jute_r
     *ret_reply = (struct jute_reply){ .xid = header.xid, .zxid = header.zxid, .code = header.err };
     (void)take(&cur, 16);
     if (header.err == Z_OK && header.xid >= 0) {
-        if (check(&cur, reply_layout(type))) {
+        if (check(&cur, reply_layout(type)) && !cur.null_text) {
             read_reply(ia, type, ret_reply);
         } else {
             rv = err_set(err, ERR_INVALID, "malformed reply to a request of type %d", type);
@@ -827,7 +859,7 @@ void jute_reply_fini(struct jute_reply *reply)
 int jute_decode_connect_reply(const char *frame, size_t len, int32_t *ret_timeout_ms,
                               int64_t *ret_session, struct err *err)
 {
-    struct cursor cur = { frame, len, false };
+    struct cursor cur = { .at = frame, .left = len };
     struct ConnectResponse res = { 0 };
 
     if (!check(&cur, "iilb")) {
