@@ -410,9 +410,10 @@ class AuroraConfig:
                                 "not nesting template variables." % _refs(left))
 
     def to_json(self):
-        """What the master is sent."""
+        """What the master is sent: evaluated twice, as the client always did, so that an
+        escape `{{&x}}` of a known x ends as its value."""
         from .jsonio import plain
-        job, unbound = self.evaluated()
+        job, unbound = self.evaluated()[0].interpolate()
         return {"key": str(self.job_key()), "job": plain(job.get()), "ports": self.ports(),
                 "unbound": sorted(ref.address() for ref in unbound),
                 "enable_hooks": self.wants_hooks()}

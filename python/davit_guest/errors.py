@@ -49,7 +49,16 @@ def where(error, files):
 
 def text_of(error):
     """One line, never empty, for an exception of user code."""
-    text = str(error)
+    try:
+        text = str(error)
+    except Exception:
+        text = ""  # Its own __str__ is broken.
     if isinstance(error, (KeyError, AssertionError, StopIteration)) or not text.strip():
         text = "%s: %s" % (type(error).__name__, text) if text.strip() else type(error).__name__
     return " ".join(text.split("\n")) if "\n" in text else text
+
+
+def named(error):
+    """The same with the exception's type in front, once."""
+    text, name = text_of(error), type(error).__name__
+    return text if text == name or text.startswith(name + ": ") else "%s: %s" % (name, text)

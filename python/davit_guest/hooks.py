@@ -12,7 +12,7 @@ import time
 from . import log
 from .api import APIError, Response, exception_from
 from .aurora import JobKey, Plain
-from .errors import text_of
+from .errors import named
 from .loader import exit_code
 
 #: Per method: positional arguments and keyword arguments of the real client's call.
@@ -330,7 +330,7 @@ def run_one(hook, found, event, method, outcome, values, hook_config, strict):
     except Exception as e:
         record["ok"] = False
         record["refused"] = event == "pre"
-        record["error"] = "%s: %s" % (type(e).__name__, text_of(e))
+        record["error"] = named(e)
         log.warn("Error in %s in %s: %s", label, owner_name(hook), record["error"])
         if log.is_verbose():
             import traceback

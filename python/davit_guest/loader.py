@@ -69,8 +69,10 @@ class LoadedConfig:
                 raise ValueError("expected a job or {\"jobs\": [...]}")
             jobs = data["jobs"] if "jobs" in data else [data]
             return {"jobs": [Job(job) for job in jobs]}
-        except (OSError, ValueError, AttributeError, TypeError) as e:
-            raise GuestError(text_of(e), file=path or name) from e
+        except OSError as e:
+            raise GuestError(text_of(e)) from e
+        except (ValueError, AttributeError, TypeError) as e:
+            raise GuestError("%s: %s" % (path or name, text_of(e)), file=path or name) from e
 
     def _list(self, name):
         value = self.environment.get(name, [])

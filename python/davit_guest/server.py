@@ -12,7 +12,7 @@ import posix
 import sys
 
 from . import jsonio
-from .errors import GuestError
+from .errors import GuestError, named
 
 PROTOCOL = "davit-guest"
 VERSION = 1
@@ -123,9 +123,8 @@ def answer_to(session, message):
     except SystemExit as e:
         from .loader import exit_code
         return error_answer(-32018, "exit", {"kind": "exit", "exit": exit_code(e)})
-    except Exception as e:
-        from .errors import text_of
-        return error_answer(-32603, "%s: %s" % (type(e).__name__, text_of(e)))
+    except BaseException as e:  # User code may raise anything; the channel stays.
+        return error_answer(-32603, named(e))
 
 
 def flush_output():

@@ -56,8 +56,9 @@ class Config:
     @staticmethod
     def default_environment():
         import pystachio
+        # The matcher is there only once somebody imported it.
         return {name: value for name, value in vars(pystachio).items()
-                if not name.startswith("_")}
+                if not name.startswith("_") and name != "matcher"}
 
     def load(self, loadable):
         if isinstance(loadable, dict):

@@ -68,8 +68,8 @@ def same_type(mine, wanted):
     """Whether a value of type `mine` is one of type `wanted`."""
     if mine is wanted or wanted in mine.__mro__:
         return True
-    if mine.__class__ is not Made or not mine._made or wanted.__class__ is not Made or \
-            mine.__name__ != wanted.__name__ or not wanted._made:
+    if mine.__name__ != wanted.__name__ or not isinstance(mine, Made) or \
+            not isinstance(wanted, Made) or not mine._made or not wanted._made:
         return False
     return mine.serialize_type() == wanted.serialize_type()
 
