@@ -76,10 +76,10 @@ static int serve(uv_loop_t *loop, const struct options *options, struct err *err
     if (zserver_open(loop, &inner, &server, err) < 0) {
         return err_code(err);
     }
+    stop.data = server;
+    daemon_stop_start(&stop, loop, on_stop); /* before anybody hears that we are ready */
     int rv = announce(options, zserver_port(server), err);
 
-    stop.data = server;
-    daemon_stop_start(&stop, loop, on_stop);
     if (rv < 0) {
         zserver_stop(server);
     }
