@@ -82,12 +82,17 @@ bool engine_changed(const struct engine *engine)
 
 /* ---- answers ---------------------------------------------------------- */
 
-static struct buf *answer(struct engine *engine, struct engine_client *client)
+void engine_touch(struct engine *engine, struct engine_client *client)
 {
     if (!client->touched) {
         client->touched = true;
         LL_PREPEND2(engine->touched, client, touched_next);
     }
+}
+
+static struct buf *answer(struct engine *engine, struct engine_client *client)
+{
+    engine_touch(engine, client);
     engine->n_sent++;
     return &client->out;
 }
@@ -95,10 +100,7 @@ static struct buf *answer(struct engine *engine, struct engine_client *client)
 static void hang_up(struct engine *engine, struct engine_client *client)
 {
     client->closing = true;
-    if (!client->touched) {
-        client->touched = true;
-        LL_PREPEND2(engine->touched, client, touched_next);
-    }
+    engine_touch(engine, client);
 }
 
 /* Tell all who wait at path; with once, those told in this round already are

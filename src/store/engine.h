@@ -52,6 +52,9 @@ void engine_client_init(struct engine_client *client, const char *address);
  * It must not be in engine->touched. */
 void engine_client_fini(struct engine *engine, struct engine_client *client);
 
+/* Put it into engine->touched, once: something is to be done with it when the turn ends. */
+void engine_touch(struct engine *engine, struct engine_client *client);
+
 /* The first frame of a connection.  passwd is for a new session. */
 void engine_connect(struct engine *engine, struct engine_client *client, const char *frame,
                     size_t len, struct engine_now now, const char *passwd);

@@ -263,7 +263,8 @@ int zcopy_main(int argc, char **argv)
         .program = "davit-store copy",
         .usage = "FROM TO",
         .summary = "Copy a tree between two servers; FROM and TO are HOST:PORT[/chroot].",
-        .epilog = "Ephemeral nodes and /zookeeper are left out.  TO's chroot is made\nwhen only its last part is missing.\n",
+        .epilog = "Ephemeral nodes and /zookeeper are left out.  TO's chroot is made\nwhen only "
+                  "its last part is missing.\n",
     };
     CLEANUP(peer_fini) struct peer from = { .fd = -1 };
     CLEANUP(peer_fini) struct peer to = { .fd = -1 };

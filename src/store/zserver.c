@@ -49,6 +49,7 @@ struct conn {
     bool greeted;
     bool writing;
     bool paused;
+    bool held; /* in has whole frames, not taken because of what is unsent */
     bool closed;
     uint64_t since_ms;
     struct conn *prev, *next;
@@ -64,6 +65,7 @@ struct zserver {
     uv_timer_t timer;
     struct conn *conns;
     size_t n_conns;
+    bool any_held;
     bool stopping;
     struct err failure;
     char read_buffer[READ_BYTES];
@@ -98,26 +100,9 @@ static void conn_close(struct conn *conn)
     }
 }
 
-void zserver_stop(struct zserver *server)
-{
-    struct conn *conn = NULL;
-
-    if (server->stopping) {
-        return;
-    }
-    server->stopping = true;
-    uv_close((uv_handle_t *)&server->listener, NULL);
-    uv_close((uv_handle_t *)&server->turn, NULL);
-    uv_close((uv_handle_t *)&server->timer, NULL);
-    DL_FOREACH(server->conns, conn)
-    {
-        conn_close(conn);
-    }
-}
-
 /* ---- sending ---------------------------------------------------------- */
 
-static void flush(struct conn *conn);
+static void take_held(struct conn *conn);
 static void on_alloc(uv_handle_t *handle, size_t hint, uv_buf_t *ret_buf);
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
 
@@ -136,11 +121,14 @@ static void on_written(uv_write_t *write, int status)
 
     conn->writing = false;
     trim(&conn->sending);
+    if (conn->closed) {
+        return;
+    }
     if (status < 0) {
         conn_close(conn);
-    } else {
-        flush(conn);
     }
+    /* Not flush(): out may hold answers of this turn, which is not committed yet. */
+    engine_touch(&conn->server->engine, &conn->client);
 }
 
 static void send_rest(struct conn *conn)
@@ -159,7 +147,8 @@ static void send_rest(struct conn *conn)
 /* A client that sends without reading gets no more read from it. */
 static void pause_or_resume(struct conn *conn)
 {
-    bool full = conn->writing && conn->client.out.len + conn->sending.len > PAUSE_BYTES;
+    bool full =
+        conn->held || (conn->writing && conn->client.out.len + conn->sending.len > PAUSE_BYTES);
 
     if (full == conn->paused || conn->closed) {
         return;
@@ -202,22 +191,68 @@ static void flush(struct conn *conn)
 
 /* ---- turns ------------------------------------------------------------ */
 
-static void end_turn(struct zserver *server)
+static void commit(struct zserver *server)
 {
-    struct engine *engine = &server->engine;
-
-    if (server->failure.code == 0 && engine_changed(engine) &&
-        ledger_commit(server->ledger, engine, &server->failure) < 0) {
+    if (server->ledger != NULL && server->failure.code == 0 && engine_changed(&server->engine) &&
+        ledger_commit(server->ledger, &server->engine, &server->failure) < 0) {
         zserver_stop(server);
     }
-    while (engine->touched != NULL) {
-        struct conn *conn = (struct conn *)engine->touched;
+}
 
-        LL_DELETE2(engine->touched, &conn->client, touched_next);
-        conn->client.touched = false;
+static void flush_touched(struct zserver *server)
+{
+    struct engine_client *batch = TAKE(server->engine.touched);
+    struct engine_client *next = NULL;
+
+    for (struct engine_client *client = batch; client != NULL; client = next) {
+        next = client->touched_next;
+        client->touched = false;
         if (server->failure.code == 0) {
-            flush(conn);
+            flush((struct conn *)client);
         }
+    }
+}
+
+/* Requests that were held back and whose connection has room again. */
+static void take_all_held(struct zserver *server)
+{
+    struct conn *conn = NULL;
+
+    if (!server->any_held) {
+        return;
+    }
+    server->any_held = false;
+    DL_FOREACH(server->conns, conn)
+    {
+        take_held(conn);
+        server->any_held |= conn->held;
+    }
+}
+
+static void end_turn(struct zserver *server)
+{
+    do {
+        commit(server);
+        flush_touched(server);
+        take_all_held(server);
+    } while (server->engine.touched != NULL);
+}
+
+void zserver_stop(struct zserver *server)
+{
+    struct conn *conn = NULL;
+
+    if (server->stopping) {
+        return;
+    }
+    server->stopping = true;
+    end_turn(server); /* What was taken is answered; there is no further on_turn(). */
+    uv_close((uv_handle_t *)&server->listener, NULL);
+    uv_close((uv_handle_t *)&server->turn, NULL);
+    uv_close((uv_handle_t *)&server->timer, NULL);
+    DL_FOREACH(server->conns, conn)
+    {
+        conn_close(conn);
     }
 }
 
@@ -268,13 +303,8 @@ static void on_turn(uv_check_t *check)
 
 static void say_goodbye(struct conn *conn)
 {
-    struct engine *engine = &conn->server->engine;
-
     conn->client.closing = true;
-    if (!conn->client.touched) {
-        conn->client.touched = true;
-        LL_PREPEND2(engine->touched, &conn->client, touched_next);
-    }
+    engine_touch(&conn->server->engine, &conn->client);
 }
 
 static void take_frame(struct conn *conn, const char *frame, size_t len)
@@ -300,6 +330,7 @@ static size_t take_frames(struct conn *conn, const char *bytes, size_t len)
     struct zserver *server = conn->server;
     size_t at = 0;
 
+    conn->held = false;
     while (!conn->client.closing && len - at >= sizeof(uint32_t)) {
         uint32_t raw = 0;
 
@@ -319,10 +350,22 @@ static size_t take_frames(struct conn *conn, const char *bytes, size_t len)
         if (len - at - sizeof raw < (size_t)frame_len) {
             break;
         }
+        if (conn->client.out.len > PAUSE_BYTES) {
+            conn->held = true;
+            server->any_held = true;
+            break;
+        }
         take_frame(conn, bytes + at + sizeof raw, (size_t)frame_len);
         at += sizeof raw + (size_t)frame_len;
     }
     return conn->client.closing ? len : at;
+}
+
+static void take_held(struct conn *conn)
+{
+    if (conn->held && !conn->closed && !conn->writing && conn->client.out.len == 0) {
+        buf_drop(&conn->in, take_frames(conn, conn->in.data, conn->in.len));
+    }
 }
 
 static void on_alloc(uv_handle_t *handle, size_t hint, uv_buf_t *ret_buf)

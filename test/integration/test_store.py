@@ -121,6 +121,20 @@ def test_ready_fd_and_sigterm(tmp_path):
     assert process.wait(10) == 0
 
 
+def test_sigterm_under_load_loses_nothing(tmp_path):
+    with servers.davit_store(tmp_path) as server:
+        writers = [Writer(server.port, n, SEED) for n in range(4)]
+        for writer in writers:
+            writer.start()
+        wait_until("load", lambda: sum(w.acknowledged for w in writers) > 200)
+        assert server.stop() == 0
+        for writer in writers:
+            writer.join(20)
+        server.start()
+        for writer in writers:
+            writer.check()
+
+
 def test_most_connections(tmp_path):
     with servers.davit_store(tmp_path, extra=["--max-connections", "2"]) as small:
         with Raw(small.port), Raw(small.port):
