@@ -5,6 +5,9 @@ import sys
 
 sys.path.insert(0, __file__.rsplit("/", 2)[0])
 
-from davit_guest.server import main  # noqa: E402
+try:
+    from davit_guest.server import main
+except KeyboardInterrupt:
+    sys.exit(130)
 
 main()

@@ -386,14 +386,14 @@ class AuroraConfig:
 
     @staticmethod
     def _check_task(task):
+        seen = set()
         for process in task.processes():
             name = _text(process.name())
+            if name in seen:
+                raise InvalidConfig("Task is invalid: Two processes are called %s" % name)
+            seen.add(name)
             if not name or name[0] == "." or "/" in name:
                 raise InvalidConfig("Task is invalid: Invalid process name: %s" % name)
-        names = [_text(process.name()) for process in task.processes()]
-        for name in names:
-            if names.count(name) > 1:
-                raise InvalidConfig("Task is invalid: Two processes are called %s" % name)
         instance, unbound = task.bind({"mesos": {"instance": ANY_INSTANCE}}).interpolate()
         result = instance.check()
         if not result.ok():
@@ -414,13 +414,27 @@ class AuroraConfig:
         escape `{{&x}}` of a known x ends as its value."""
         from .jsonio import plain
         job, unbound = self.evaluated()[0].interpolate()
-        return {"key": str(self.job_key()), "job": plain(job.get()), "ports": self.ports(),
+        job = plain(job.get())
+        _refuse_large_numbers(job)
+        return {"key": str(self.job_key()), "job": job, "ports": self.ports(),
                 "unbound": sorted(ref.address() for ref in unbound),
                 "enable_hooks": self.wants_hooks()}
 
     def wants_hooks(self):
         flag = self._job.enable_hooks()
         return flag is not Empty and flag.get() is True
+
+
+def _refuse_large_numbers(value):
+    """Numbers that C cannot hold, or JSON cannot say."""
+    if isinstance(value, dict):
+        value = value.values()
+    if isinstance(value, (int, float)):
+        if not -2 ** 63 <= value < 2 ** 63:  # False for NaN, too.
+            raise InvalidConfig("Number out of range: %s" % value)
+    elif not isinstance(value, str) and value is not None:
+        for each in value:
+            _refuse_large_numbers(each)
 
 
 def may_stay_open(ref, plain_names):

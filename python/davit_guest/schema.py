@@ -326,11 +326,12 @@ class Tasks:
     @staticmethod
     def _constraints(tasks):
         """Every constraint once, in order of appearance."""
-        found = []
+        found = {}
         for task in tasks:
-            if task.constraints() is not Empty:
-                found.extend(each for each in task.constraints() if each not in found)
-        return found
+            for each in () if task.constraints() is Empty else task.constraints():
+                chain = () if each.order() is Empty else tuple(map(str, each.order()))
+                found.setdefault(chain, each)
+        return list(found.values())
 
     @classmethod
     def combine(cls, *tasks, **kw):

@@ -38,6 +38,7 @@ class Session:
         log.set_verbose(bool(params.get("verbose")))
         compat.install()
         self.config = self.selected = None
+        hooks.GlobalHookRegistry.reset()
         config = loader.LoadedConfig(
             path=params.get("path"), text=params.get("text"), name=params.get("name"),
             binds=params.get("binds") or (), read_json=bool(params.get("read_json")),

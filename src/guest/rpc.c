@@ -54,7 +54,7 @@ enum {
     WIRE_BASE = -32000,
 };
 
-enum { READ_CHUNK = 64 * 1024 };
+enum { READ_CHUNK = 16 * 1024, KEEP_BYTES = 256 * 1024 };
 
 struct rpc {
     struct rpc_config config;
@@ -494,6 +494,11 @@ static void take_lines(struct rpc *rpc)
     rpc->line_len -= start;
     memmove(rpc->line, rpc->line + start, rpc->line_len);
     rpc->line_scanned = rpc->line_len;
+    if (rpc->line_len == 0 && rpc->line_size > KEEP_BYTES) {
+        free(rpc->line); /* One large message must not stay paid for. */
+        rpc->line = NULL;
+        rpc->line_size = 0;
+    }
     if (rpc->line_len > rpc->config.max_line_bytes) {
         end_channel(rpc, ERR_TOOBIG, "it sent a line longer than the cap");
     }

@@ -299,12 +299,15 @@ PLAN = BAD + "Task is invalid: Task has invalid plan: "
     ("J(announce=Announcer(portmap={'a': 'b', 'b': 'a'}))", "Found cycle in portmap!"),
     ("J(container=Docker())", BAD + "Job not fully specified: MesosJob[container] failed: "
      "Docker[image] is required."),
+    ("J(priority=10**30)", BAD + "Number out of range: 1000000"),
+    ("J(health_check_config=HealthCheckConfig(timeout_secs='nan'))",
+     BAD + "Number out of range: nan"),
     ("J(P(cmd=None))", "Cannot coerce 'None' to String"),
     ("J(P(cmd='{{self.cmdline}}'))", "Unable to interpolate {{self.cmdline}}!"),
 ])
 def test_job_messages(job, message):
     with pytest.raises(GuestError) as e:
-        select("jobs = [%s]" % job)
+        select("jobs = [%s]" % job).to_json()
     assert message in str(e.value) and "\n" not in str(e.value)
 
 
