@@ -282,8 +282,7 @@ int proto_read_status(const char *home, struct proto_status *ret_status, struct 
     }
     if (json_parse(buf_text(&text), text.len, PROTO_LINE_MAX, &body, err) < 0 ||
         read_hello(body, &status.msg, err) < 0 || read_state(body, &status.msg, err) < 0 ||
-        opt_str(body, "token", &status.token, err) < 0 ||
-        opt_str(body, "cgroup", &status.cgroup, err) < 0) {
+        opt_str(body, "token", &status.token, err) < 0) {
         return err_wrap(err, "read %s", path);
     }
     status.msg.type = PROTO_STATE;

@@ -34,9 +34,8 @@
  * Finding one again: pod.lock held (file_locked()) = it lives: connect to pod.sock,
  *   which answers hello and state at once.  Lock free and state.json terminal = it
  *   ended so.  Lock free and state.json absent or not terminal = it died: its
- *   direct children died with it (PDEATHSIG); sweep the rest by `token` (environment
- *   DAVIT_RUN=<token>) and by `cgroup` of state.json.  A boot_id other than the present
- *   one = died with the machine.
+ *   direct children died with it (PDEATHSIG); tree_kill_start(tree_adopt(token)) ends the
+ *   rest.  A boot_id other than the present one = died with the machine.
  *
  * Talking: one JSON object a line, at most PROTO_LINE_MAX bytes, either side any time.
  *   hello  {"v":1,"type":"hello","pid","start_time","boot_id","task","digest"}
@@ -64,7 +63,7 @@
  * (never the pod).  A type that is not known is ignored, so that later versions may add.
  *
  * state.json: the members of `state` without "type", and of `hello` without "type", and
- *   "token", "cgroup" (path, or null when none is in use).
+ *   "token".
  *
  * task.json (unknown members are ignored; * = must be there):
  *   {"v":1,*
@@ -82,9 +81,8 @@
  *                       (the agent decides: not root, or the role is no local user)
  *    "path":            PATH; default /usr/local/sbin:...:/bin
  *    "env":             {NAME: text} more variables for processes and hooks
- *    "token":           DAVIT_RUN of everything that runs in the pod; default: made up
- *    "cgroup":          directory in cgroup2 below which the pod may make its own; default:
- *                       wherever davit-pod itself was put
+ *    "token":           names the pod's tree of processes (base/tree.h: 1 to 64 of A-Za-z0-9_-;
+ *                       DAVIT_RUN in the environment of each); unique; default: made up
  *    "resources":       {"cpu","ram_bytes","disk_bytes"}; 0 or absent: no limit
  *    "hooks":           {"grace_ms":60000,"check_every_ms":0,"checks":1}
  *    "task":*           as in the intent: {"name","processes":[{"name"*,"cmdline"*,
@@ -181,7 +179,6 @@ int proto_signal_number(const char *name, int *ret_signum, struct err *err);
 struct proto_status {
     struct proto_msg msg; /* the members of hello and of state are set */
     const char *token;
-    const char *cgroup; /* NULL when none */
 };
 
 /* ERR_NOTFOUND when there is no state.json in home. */
