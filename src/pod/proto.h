@@ -54,7 +54,7 @@
  *   signal {"type":"signal","signal":"USR1","process":NAME or null for all}
  *   hook   {"type":"hook","seq","record"[,"dropped"]}  from davit-pod: a record of
  *          hook/record.h's shape; repeated on each connection until acknowledged.
- *          dropped: records lost before this one because nobody fetched them
+ *          dropped: how many were lost so far because nobody fetched them
  *   hook-ack {"type":"hook-ack","seq"}  from the agent: all records up to seq are safe
  *   bye    {"type":"bye"}  from the agent: the final state was recorded.  After its
  *          final state davit-pod waits PROTO_BYE_WAIT_MS for it (not at all when nobody

@@ -1,0 +1,649 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* lifecycle: one pod from its first callback to its last state, and what it tells.
+ *
+ * It joins the room's parts: the process graph (supervise), the callback programs
+ * (callbacks), the agents (channel) and their unfetched records (records).
+ *
+ *   INITIALIZE --> CONFIGURE --> RUN --stop, failed checks--> TEARDOWN --> ENDING
+ *   --graph done--> FINALIZE --> OVER --bye, nobody there, deadline--> CLOSING
+ *   (RUN --graph done--> FINALIZE as well; the first two --failed, stop--> FINALIZE)
+ *
+ * Happy path: nothing to call, so RUN begins inside lifecycle_start(); each change of
+ * the graph marks the status dirty, and before the loop sleeps it is written to state.json
+ * once, then told to every agent.
+ * Failures: initialize or configure that fails ends the pod as FAILED without a process
+ * started; sanity_check counts; tear_down and finalize are recorded and trapped.  A
+ * state.json that cannot be written is logged, told all the same, and ends in an exit
+ * status that says so.
+ * Invariants: state.json is written before anybody is told; one callback event at a time;
+ * a final state is told only when nothing of the pod runs any more.
+ */
+#include "pod/lifecycle.h"
+
+#include "base/child.h"
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/sm.h"
+#include "base/str.h"
+#include "pod/callbacks.h"
+#include "pod/channel.h"
+#include "pod/graph.h"
+#include "pod/proto.h"
+#include "pod/records.h"
+#include "pod/supervise.h"
+
+#include <string.h>
+#include <unistd.h>
+
+enum phase { INITIALIZE, CONFIGURE, RUN, TEARDOWN, ENDING, FINALIZE, OVER, CLOSING };
+
+/* clang-format off */
+static const struct sm_state phases[] = {
+    [INITIALIZE] = { "initialize", SM_TO(CONFIGURE) | SM_TO(FINALIZE) },
+    [CONFIGURE]  = { "configure",  SM_TO(RUN) | SM_TO(FINALIZE) },
+    [RUN]        = { "run",        SM_TO(TEARDOWN) | SM_TO(ENDING) | SM_TO(FINALIZE) },
+    [TEARDOWN]   = { "tear_down",  SM_TO(ENDING) },
+    [ENDING]     = { "ending",     SM_TO(FINALIZE) },
+    [FINALIZE]   = { "finalize",   SM_TO(OVER) },
+    [OVER]       = { "over",       SM_TO(CLOSING) },
+    [CLOSING]    = { "closing",    0 },
+};
+/* clang-format on */
+
+enum { STATE_MODE = 0600, FINALIZE_AT_LEAST_MS = 1000, KILL_AFTER_TERM_MS = 2000 };
+
+struct lifecycle {
+    uv_loop_t *loop;
+    char *home;
+    char *state_path;
+    struct taskfile *task;
+    struct supervise *supervise;
+    struct callbacks *callbacks;
+    struct channel *channel;
+    struct records *records;
+
+    struct sm phase;
+    bool calling;  /* a callback event runs */
+    bool checking; /* and it is a sanity_check */
+    unsigned failed_checks;
+
+    bool ending;          /* stop or failed checks: the next four say how */
+    bool ending_failed;   /* as FAILED, not KILLED */
+    char *ending_reason;  /* NULL: the graph's default */
+    uint64_t deadline_ms; /* of the graph */
+
+    bool dirty;
+    bool written; /* the final state is in state.json */
+    uint64_t seq;
+    uint64_t started_ms; /* wall clock, as the next */
+    uint64_t ended_ms;
+    uint64_t start_time;
+    char boot_id[40];
+
+    uv_prepare_t before_sleep;
+    uv_timer_t check_timer;
+    uv_timer_t bye_timer;
+    unsigned open_parts;
+    lifecycle_cb over;
+    void *data;
+};
+
+static void enter(struct lifecycle *life, enum phase phase);
+
+/* --- The status, for the file and for agents. --- */
+
+static enum proto_state state_now(const struct lifecycle *life)
+{
+    const struct graph *graph = life->task->graph;
+
+    if (life->phase.state >= OVER) {
+        return graph->result == GRAPH_SUCCESS   ? PROTO_FINISHED
+               : graph->result == GRAPH_FAILURE ? PROTO_FAILED
+                                                : PROTO_KILLED;
+    }
+    if (life->ending || graph->stage > GRAPH_ACTIVE) {
+        return PROTO_STOPPING;
+    }
+    return graph->stage == GRAPH_ACTIVE ? PROTO_RUNNING : PROTO_STARTING;
+}
+
+static void add_identity(const struct lifecycle *life, json_t *body)
+{
+    json_put_int(body, "pid", getpid());
+    json_put_int(body, "start_time", (int64_t)life->start_time);
+    json_put_str(body, "boot_id", life->boot_id);
+    json_put_str(body, "task", life->task->id);
+    json_put_str(body, "digest", life->task->digest);
+}
+
+static void add_state(const struct lifecycle *life, json_t *body)
+{
+    const struct graph *graph = life->task->graph;
+    CLEANUP(mem_freep)
+    char *left = graph->leftovers
+                     ? str_printf("%s Some of its processes cannot be killed.", graph->reason)
+                     : NULL;
+
+    json_put_str(body, "state", proto_state_name(state_now(life)));
+    if (graph->result != GRAPH_UNDECIDED) {
+        json_put_str(body, "reason", left ? left : graph->reason);
+    } else {
+        json_put_str(body, "reason", life->ending_reason);
+    }
+    json_put_int(body, "seq", (int64_t)life->seq);
+    json_put_take(body, "processes", supervise_processes(life->supervise));
+    json_put_int(body, "started_ms", (int64_t)life->started_ms);
+    if (life->ended_ms > 0) {
+        json_put_int(body, "ended_ms", (int64_t)life->ended_ms);
+    }
+}
+
+static void add_line(struct buf *out, const json_t *body)
+{
+    CLEANUP(mem_freep) char *text = json_text_ordered(body);
+
+    buf_add_text(out, text);
+    buf_add_text(out, "\n");
+}
+
+static void state_line(const struct lifecycle *life, struct buf *out)
+{
+    CLEANUP(json_freep) json_t *body = json_object();
+
+    json_put_str(body, "type", "state");
+    add_state(life, body);
+    add_line(out, body);
+}
+
+static int write_state(const struct lifecycle *life, struct err *err)
+{
+    CLEANUP(json_freep) json_t *body = json_object();
+    CLEANUP_BUF text = { 0 };
+
+    json_put_int(body, "v", PROTO_VERSION);
+    add_identity(life, body);
+    json_put_str(body, "token", life->task->token);
+    add_state(life, body);
+    add_line(&text, body);
+    return file_write(life->state_path, text.data, text.len, STATE_MODE, false, err);
+}
+
+static void publish(struct lifecycle *life)
+{
+    CLEANUP_BUF line = { 0 };
+    struct err err = { 0 };
+
+    life->dirty = false;
+    life->seq++;
+    CRASH_POINT("pod.before_state");
+    if (write_state(life, &err) < 0) {
+        log_error("cannot write the state, telling it all the same error=\"%s\" task=%s", err.msg,
+                  life->task->id);
+    } else {
+        life->written = proto_state_terminal(state_now(life));
+    }
+    CRASH_POINT("pod.after_state");
+    if (channel_connections(life->channel) > 0) {
+        state_line(life, &line);
+        channel_tell(life->channel, line.data, line.len);
+    }
+}
+
+static void on_greet(void *ctx, struct buf *hello)
+{
+    struct lifecycle *life = ctx;
+    CLEANUP(json_freep) json_t *body = json_object();
+
+    json_put_int(body, "v", PROTO_VERSION);
+    json_put_str(body, "type", "hello");
+    add_identity(life, body);
+    add_line(hello, body);
+    if (!life->dirty) { /* else it hears it in a moment, once it is written */
+        state_line(life, hello);
+    }
+    if (life->records) {
+        records_lines(life->records, hello);
+    }
+}
+
+/* --- Hook records. --- */
+
+static void on_record(void *ctx, const json_t *record)
+{
+    struct lifecycle *life = ctx;
+    const char *line = NULL;
+    struct err err = { 0 };
+
+    if (!life->records) {
+        life->records = records_open(life->home);
+    }
+    if (records_add(life->records, record, &line, &err) < 0) {
+        log_warn("a hook record is in memory only error=\"%s\"", err.msg);
+    }
+    channel_tell(life->channel, line, strlen(line));
+}
+
+/* --- The end. --- */
+
+static void on_part_closed(void *data)
+{
+    struct lifecycle *life = data;
+
+    if (--life->open_parts == 0) {
+        life->over(life->data, life->written);
+    }
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    on_part_closed(handle->data);
+}
+
+static void close_all(struct lifecycle *life)
+{
+    if (life->phase.state == CLOSING) {
+        return;
+    }
+    enter(life, CLOSING);
+    life->open_parts = 6;
+    uv_close((uv_handle_t *)&life->before_sleep, on_handle_closed);
+    uv_close((uv_handle_t *)&life->check_timer, on_handle_closed);
+    uv_close((uv_handle_t *)&life->bye_timer, on_handle_closed);
+    channel_close(life->channel, on_part_closed, life);
+    supervise_close(life->supervise, on_part_closed, life);
+    callbacks_close(life->callbacks, on_part_closed, life);
+}
+
+static void on_bye_due(uv_timer_t *timer)
+{
+    close_all(timer->data);
+}
+
+/* --- Phases. --- */
+
+/* True: the event runs, and its end comes to on_called(). */
+static bool call(struct lifecycle *life, const char *event, uint64_t term_ms, uint64_t kill_ms)
+{
+    CLEANUP(json_freep) json_t *processes = supervise_processes(life->supervise);
+    CLEANUP(strv_freep) char **env = supervise_env(life->supervise);
+
+    life->calling = callbacks_start(life->callbacks, event, processes,
+                                    supervise_sandbox(life->supervise), env, term_ms, kill_ms);
+    return life->calling;
+}
+
+static bool call_with_grace(struct lifecycle *life, const char *event)
+{
+    uint64_t grace_ms = life->task->hook_grace_ms;
+
+    return call(life, event, grace_ms, grace_ms + KILL_AFTER_TERM_MS);
+}
+
+static uint64_t rest_ms(const struct lifecycle *life)
+{
+    uint64_t now = clock_now_ms();
+
+    return life->deadline_ms > now ? life->deadline_ms - now : 0;
+}
+
+static void on_check_due(uv_timer_t *timer)
+{
+    struct lifecycle *life = timer->data;
+    uint64_t every_ms = life->task->check_every_ms;
+
+    if (life->phase.state == RUN && !life->calling) {
+        life->checking = call(life, "sanity_check", every_ms, every_ms + KILL_AFTER_TERM_MS);
+    }
+}
+
+static void run_graph(struct lifecycle *life)
+{
+    uint64_t every_ms = life->task->check_every_ms;
+
+    supervise_begin(life->supervise);
+    if (every_ms > 0) {
+        (void)uv_timer_start(&life->check_timer, on_check_due, every_ms, every_ms);
+    }
+}
+
+static void end_graph(struct lifecycle *life)
+{
+    if (life->ending_failed) {
+        supervise_fail(life->supervise, life->ending_reason);
+    }
+    /* After a failure it only bounds the end that has begun. */
+    supervise_stop(life->supervise, rest_ms(life), life->ending_reason);
+}
+
+static void tear_down(struct lifecycle *life)
+{
+    uint64_t rest = rest_ms(life);
+
+    /* Half of what is left, so that the processes still get their TERM. */
+    if (rest == 0 || !call(life, "tear_down", rest / 2 + 1, rest / 2 + 1)) {
+        enter(life, ENDING);
+    }
+}
+
+static void finalize(struct lifecycle *life)
+{
+    uint64_t grace_ms = life->task->hook_grace_ms;
+
+    (void)uv_timer_stop(&life->check_timer);
+    if (life->calling) {
+        callbacks_cancel(life->callbacks); /* on_called() comes back here */
+        return;
+    }
+    if (life->ending && !life->ending_failed) {
+        grace_ms = rest_ms(life) > FINALIZE_AT_LEAST_MS ? rest_ms(life) : FINALIZE_AT_LEAST_MS;
+    }
+    if (!call(life, "finalize", grace_ms, grace_ms + KILL_AFTER_TERM_MS)) {
+        enter(life, OVER);
+    }
+}
+
+static void settle(struct lifecycle *life)
+{
+    life->ended_ms = clock_wall_ms();
+    life->dirty = true;
+    (void)uv_timer_start(&life->bye_timer, on_bye_due, PROTO_BYE_WAIT_MS, 0);
+}
+
+/* May go on to the next phase at once. */
+static void enter(struct lifecycle *life, enum phase phase)
+{
+    sm_move(&life->phase, phase);
+    life->dirty = true;
+    switch (phase) {
+    case INITIALIZE:
+        break;
+    case CONFIGURE:
+        if (!call_with_grace(life, "configure")) {
+            enter(life, RUN);
+        }
+        break;
+    case RUN:
+        run_graph(life);
+        break;
+    case TEARDOWN:
+        if (life->calling) {
+            callbacks_cancel(life->callbacks); /* on_called() goes on */
+        } else {
+            tear_down(life);
+        }
+        break;
+    case ENDING:
+        end_graph(life);
+        break;
+    case FINALIZE:
+        finalize(life);
+        break;
+    case OVER:
+        settle(life);
+        break;
+    case CLOSING:
+        break;
+    }
+}
+
+/* Stop, or fail, what runs; the first call decides which. */
+static void end(struct lifecycle *life, bool failed, uint64_t grace_ms, const char *reason)
+{
+    uint64_t deadline_ms = clock_now_ms() + grace_ms;
+
+    if (life->phase.state >= FINALIZE) {
+        return;
+    }
+    if (life->ending) {
+        life->deadline_ms = deadline_ms < life->deadline_ms ? deadline_ms : life->deadline_ms;
+        if (life->phase.state == TEARDOWN) {
+            callbacks_cancel(life->callbacks);
+        } else {
+            supervise_stop(life->supervise, rest_ms(life), NULL);
+        }
+        return;
+    }
+    life->ending = true;
+    life->ending_failed = failed;
+    life->ending_reason = mem_strdup_opt(reason);
+    life->deadline_ms = deadline_ms;
+    life->dirty = true;
+    if (life->phase.state == RUN && life->task->graph->stage == GRAPH_ACTIVE) {
+        enter(life, TEARDOWN);
+    } else {
+        end_graph(life); /* before the begin it is DONE at once; advance() sees it */
+    }
+}
+
+static uint64_t bounded_grace(const struct lifecycle *life, uint64_t grace_ms)
+{
+    uint64_t wait_ms = life->task->graph->finalization_wait_ms;
+
+    return grace_ms < wait_ms ? grace_ms : wait_ms;
+}
+
+static void checked(struct lifecycle *life, const char *why)
+{
+    life->checking = false;
+    if (!why) {
+        life->failed_checks = 0;
+    } else if (++life->failed_checks >= life->task->checks && life->phase.state == RUN) {
+        CLEANUP(mem_freep) char *reason = str_printf("Sanity check failed: %s", why);
+
+        end(life, true, life->task->graph->finalization_wait_ms, reason);
+    }
+}
+
+/* A callback event is over. */
+static void on_called(void *ctx, const char *why)
+{
+    struct lifecycle *life = ctx;
+
+    life->calling = false;
+    switch ((enum phase)life->phase.state) {
+    case INITIALIZE:
+    case CONFIGURE:
+        if (life->ending) {
+            break; /* The graph is done already; advance() finalizes. */
+        }
+        if (why) {
+            CLEANUP(mem_freep) char *reason = str_printf("Task failed. %s", why);
+            supervise_fail(life->supervise, reason);
+        } else {
+            enter(life, life->phase.state == INITIALIZE ? CONFIGURE : RUN);
+        }
+        break;
+    case RUN:
+        checked(life, why);
+        break;
+    case TEARDOWN:
+        if (life->checking) {
+            life->checking = false;
+            tear_down(life);
+        } else {
+            enter(life, ENDING);
+        }
+        break;
+    case FINALIZE:
+        if (life->checking) {
+            life->checking = false;
+            finalize(life);
+        } else {
+            enter(life, OVER);
+        }
+        break;
+    case ENDING:
+    case OVER:
+    case CLOSING:
+        break;
+    }
+}
+
+/* Before the loop sleeps: follow the graph, then say once what changed. */
+static void on_before_sleep(uv_prepare_t *prepare)
+{
+    struct lifecycle *life = prepare->data;
+
+    if (life->task->graph->stage == GRAPH_DONE && life->phase.state < FINALIZE &&
+        !(life->calling && life->phase.state < RUN)) {
+        if (life->phase.state == TEARDOWN) {
+            callbacks_cancel(life->callbacks);
+        } else {
+            enter(life, FINALIZE);
+        }
+    }
+    if (life->dirty) {
+        publish(life);
+    }
+    if (life->phase.state == OVER && channel_connections(life->channel) == 0) {
+        close_all(life);
+    }
+}
+
+static void on_changed(void *data)
+{
+    struct lifecycle *life = data;
+
+    life->dirty = true;
+}
+
+/* --- What agents say. --- */
+
+static void on_message(void *ctx, const struct proto_msg *msg)
+{
+    struct lifecycle *life = ctx;
+    struct err err = { 0 };
+
+    switch (msg->type) {
+    case PROTO_STOP:
+        log_info("stopping grace_ms=%llu reason=\"%s\" op=%s task=%s",
+                 (unsigned long long)msg->grace_ms, msg->reason ? msg->reason : "",
+                 msg->op_id ? msg->op_id : "-", life->task->id);
+        end(life, false, bounded_grace(life, msg->grace_ms), msg->reason);
+        break;
+    case PROTO_SIGNAL:
+        if (supervise_signal(life->supervise, msg->process, msg->signum, &err) < 0) {
+            log_warn("signal %d not sent error=\"%s\" task=%s", msg->signum, err.msg,
+                     life->task->id);
+        }
+        break;
+    case PROTO_HOOK_ACK:
+        if (life->records) {
+            records_ack(life->records, msg->seq);
+        }
+        break;
+    case PROTO_BYE:
+        if (life->phase.state == OVER && !life->dirty) {
+            close_all(life);
+        }
+        break;
+    case PROTO_UNKNOWN:
+    case PROTO_HELLO:
+    case PROTO_STATE:
+    case PROTO_HOOK:
+        break;
+    }
+}
+
+static void on_alone(void *ctx)
+{
+    (void)ctx; /* on_before_sleep() looks. */
+}
+
+void lifecycle_stop(struct lifecycle *life, const char *reason)
+{
+    end(life, false, life->task->graph->finalization_wait_ms, reason);
+}
+
+/* --- The beginning. --- */
+
+static void read_identity(uint64_t *ret_start_time, char *ret_boot_id, size_t size)
+{
+    CLEANUP(fd_closep)
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : read(fd, ret_boot_id, size - 1);
+    struct err ignored = { 0 };
+
+    ret_boot_id[n > 0 ? n : 0] = '\0';
+    ret_boot_id[strcspn(ret_boot_id, "\n")] = '\0';
+    (void)child_start_time(getpid(), ret_start_time, &ignored);
+}
+
+int lifecycle_start(uv_loop_t *loop, const struct lifecycle_options *options, lifecycle_cb over,
+                    void *data, struct lifecycle **ret_life, struct err *err)
+{
+    struct lifecycle *life = mem_alloc(sizeof(*life));
+    const struct channel_events events = { life, on_greet, on_message, on_alone };
+    const struct callbacks_events called = { life, on_record, on_called };
+    CLEANUP(mem_freep) char *hooks_file = file_join(options->home, PROTO_HOOKS_FILE);
+
+    life->loop = loop;
+    life->home = mem_strdup(options->home);
+    life->state_path = file_join(options->home, PROTO_STATE_FILE);
+    life->task = options->task;
+    life->over = over;
+    life->data = data;
+    life->started_ms = clock_wall_ms();
+    read_identity(&life->start_time, life->boot_id, sizeof(life->boot_id));
+    sm_init(&life->phase, phases, INITIALIZE);
+    if (file_exists(hooks_file)) {
+        life->records = records_open(options->home);
+    }
+    life->supervise = supervise_new(loop, options->home, life->task, on_changed, life);
+    life->callbacks = callbacks_new(loop, options->pod_hooks_dir, life->task, &called);
+    life->channel = channel_new(loop, &events);
+    life->before_sleep.data = life->check_timer.data = life->bye_timer.data = life;
+    (void)uv_prepare_init(loop, &life->before_sleep);
+    (void)uv_prepare_start(&life->before_sleep, on_before_sleep);
+    (void)uv_timer_init(loop, &life->check_timer);
+    (void)uv_timer_init(loop, &life->bye_timer);
+    life->dirty = true;
+    *ret_life = life;
+    if (channel_listen(life->channel, options->home, err) < 0 ||
+        (options->agent_fd >= 0 && channel_adopt(life->channel, options->agent_fd, err) < 0)) {
+        return err_wrap(err, "%s", options->home);
+    }
+    if (!call_with_grace(life, "initialize")) {
+        enter(life, CONFIGURE);
+    }
+    return 0;
+}
+
+void lifecycle_free(struct lifecycle *life)
+{
+    if (!life) {
+        return;
+    }
+    records_free(life->records);
+    free(life->ending_reason);
+    free(life->state_path);
+    free(life->home);
+    free(life);
+}
+
+int lifecycle_refuse(const char *home, const char *why, struct err *err)
+{
+    CLEANUP(json_freep) json_t *body = json_object();
+    CLEANUP(mem_freep) char *path = file_join(home, PROTO_STATE_FILE);
+    CLEANUP_BUF text = { 0 };
+    uint64_t start_time = 0;
+    char boot_id[40];
+
+    read_identity(&start_time, boot_id, sizeof(boot_id));
+    json_put_int(body, "v", PROTO_VERSION);
+    json_put_int(body, "pid", getpid());
+    json_put_int(body, "start_time", (int64_t)start_time);
+    json_put_str(body, "boot_id", boot_id);
+    json_put_str(body, "task", "");
+    json_put_str(body, "state", proto_state_name(PROTO_FAILED));
+    json_put_str(body, "reason", why);
+    json_put_int(body, "seq", 1);
+    json_put_take(body, "processes", json_object());
+    json_put_int(body, "ended_ms", (int64_t)clock_wall_ms());
+    add_line(&text, body);
+    return file_write(path, text.data, text.len, STATE_MODE, false, err);
+}
