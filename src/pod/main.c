@@ -112,9 +112,10 @@ int main(int argc, char **argv)
     if (ret > 0) {
         return 0;
     }
-    if (ret == 0 && (!program.home || rest < argc)) {
-        err_setf(&err, ERR_USAGE, program.home ? "'%s' is one too many" : "--home is needed",
-                 argv[rest]);
+    if (ret == 0 && rest < argc) {
+        err_setf(&err, ERR_USAGE, "'%s' is one too many", argv[rest]);
+    } else if (ret == 0 && !program.home) {
+        err_setf(&err, ERR_USAGE, "--home is needed");
     }
     if (err.code < 0) {
         return args_complain(&spec, &err);

@@ -382,12 +382,12 @@ static void on_sigchld(uv_signal_t *handle, int signum)
 static void limit(struct supervise *supervise)
 {
     const struct taskfile *task = supervise->task;
-    enum tree_rung rung = tree_best_rung();
     struct err err = { 0 };
 
     if (task->cpu_milli == 0 && task->ram_bytes == 0) {
         return;
     }
+    enum tree_rung rung = tree_best_rung();
     if (rung != TREE_CGROUP2 && rung != TREE_CGROUP1) {
         return; /* Nothing else can limit; whom to kill we know without. */
     }
