@@ -62,7 +62,6 @@ struct zk_listener {
     zk_state_cb cb;
     struct zk *zk;
     struct zk_listener *prev, *next;
-    bool dead;
 };
 
 /* Checks the options; connecting goes on on the loop and never gives up. */

@@ -29,6 +29,7 @@ struct zk_watch {
     zk_watch_cb cb;
     struct zk_watch_entry *entry;
     struct zk_watch *prev, *next;
+    bool owed; /* Not yet told the value that is being read. */
 };
 
 /* The node need not exist.  Thousands are fine; several on one path share its reads. */
