@@ -689,31 +689,24 @@ void zk_unlisten(struct zk_listener *listener)
     listener->zk = NULL;
 }
 
+/* If it failed, the next connect tries again. */
 static void on_chroot(struct zk_req *req)
 {
     struct zk *zk = req->data;
 
-    if (req->err.code == ERR_CANCELED) {
-        return;
-    }
     if (req->err.code == 0 || req->err.code == ERR_EXISTS || req->err.code == ERR_DENIED) {
         zk->chroot_ready = true; /* What is wrong with it else, each request will tell. */
     } else {
-        log_warn("cannot make the store's root %s: %s, trying again", zk->chroot, req->err.msg);
-        zk->chroot_req.flight = NULL;
-        struct zk_flight *flight = start(zk, req, OP_CREATE, "/", on_chroot);
-        flight->flags = ZK_MAKE_PARENTS;
-        flight->internal = true;
+        log_debug("cannot make the store's root %s: %s", zk->chroot, req->err.msg);
     }
 }
 
 static void make_chroot(struct zk *zk)
 {
-    if (zk->chroot_ready || zk->chroot_req.flight != NULL) {
-        return;
-    }
     if (zk->chroot[0] == '\0') {
         zk->chroot_ready = true;
+    }
+    if (zk->chroot_ready || zk->chroot_req.flight != NULL) {
         return;
     }
     zk->chroot_req.data = zk;
@@ -853,6 +846,9 @@ static void rearm(struct zk *zk)
         uv_timer_stop(&zk->tick);
         uv_timer_start(&zk->closer, on_renew, 0, 0);
         return;
+    }
+    if (zk->state == ZK_CONNECTED && zoo_state(zk->zh) != ZOO_CONNECTED_STATE) {
+        set_state(zk, ZK_SUSPENDED); /* The library tells of most losses, but not of all. */
     }
     if (rc != ZOK || fd < 0) {
         drop_poll(zk);
