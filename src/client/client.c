@@ -13,7 +13,6 @@
 #include "base/json.h"
 #include "base/str.h"
 
-#include <assert.h>
 #include <string.h>
 
 enum { TOKEN_CAP = 4096, ANSWER_CAP = 64 << 20, REDIRECTS_MAX = 3 };
@@ -59,31 +58,26 @@ int client_new(uv_loop_t *loop, const struct cluster *cluster, struct client **r
     return 0;
 }
 
-static struct client *closing; /* httpc_close() gives no data back; one client closes at a time. */
-
-static void on_httpc_closed(struct httpc *httpc)
+static void on_httpc_closed(void *data)
 {
-    struct client *client = TAKE(closing);
+    struct client *client = data;
     void (*cb)(void *) = client->closed_cb;
-    void *data = client->closed_data;
+    void *closed_data = client->closed_data;
 
-    (void)httpc;
     free(client->token);
     free(client->base);
     free(client->socket);
     free(client);
     if (cb != NULL) {
-        cb(data);
+        cb(closed_data);
     }
 }
 
 void client_close(struct client *client, void (*cb)(void *data), void *data)
 {
-    assert(closing == NULL);
-    closing = client;
     client->closed_cb = cb;
     client->closed_data = data;
-    httpc_close(client->httpc, on_httpc_closed);
+    httpc_close(client->httpc, on_httpc_closed, client);
 }
 
 static void send_it(struct client_call *call);

@@ -63,6 +63,7 @@ struct httpc {
     unsigned open_handles;
     bool closing, closed;
     httpc_cb close_cb;
+    void *close_data;
 };
 
 static void collect(struct httpc *httpc);
@@ -72,14 +73,15 @@ static void collect(struct httpc *httpc);
 static void maybe_closed(struct httpc *httpc)
 {
     httpc_cb cb = httpc->close_cb;
+    void *data = httpc->close_data;
 
     if (!httpc->closed || httpc->open_handles > 0) {
         return;
     }
-    if (cb != NULL) {
-        cb(httpc);
-    }
     free(httpc);
+    if (cb != NULL) {
+        cb(data);
+    }
 }
 
 static void on_sock_closed(uv_handle_t *handle)
@@ -549,7 +551,7 @@ void httpc_new(uv_loop_t *loop, struct httpc **ret_httpc)
     *ret_httpc = httpc;
 }
 
-void httpc_close(struct httpc *httpc, httpc_cb cb)
+void httpc_close(struct httpc *httpc, httpc_cb cb, void *data)
 {
     struct httpc_flight *flight;
 
@@ -558,6 +560,7 @@ void httpc_close(struct httpc *httpc, httpc_cb cb)
     }
     httpc->closing = true;
     httpc->close_cb = cb;
+    httpc->close_data = data;
     DL_FOREACH(httpc->flights, flight)
     {
         fail_soon(flight, ERR_CANCELED);

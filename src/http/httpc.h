@@ -18,7 +18,7 @@ struct httpc_call;
 typedef void (*httpc_call_cb)(struct httpc_call *call);
 /* A piece of a streamed body. */
 typedef void (*httpc_data_cb)(struct httpc_call *call, const void *bytes, size_t len);
-typedef void (*httpc_cb)(struct httpc *httpc);
+typedef void (*httpc_cb)(void *data);
 
 struct httpc_call {
     void *data; /* The caller's. */
@@ -57,7 +57,7 @@ struct httpc_call {
 void httpc_new(uv_loop_t *loop, struct httpc **ret_httpc);
 
 /* Cancels every call (their callbacks fire first), frees the client, then cb. */
-void httpc_close(struct httpc *httpc, httpc_cb cb);
+void httpc_close(struct httpc *httpc, httpc_cb cb, void *data);
 
 void httpc_start(struct httpc *httpc, struct httpc_call *call, httpc_call_cb cb);
 

@@ -93,7 +93,7 @@ static int teardown(void **state)
 
     fault_arm(0, 0);
     if (f->httpc != NULL) {
-        httpc_close(f->httpc, NULL);
+        httpc_close(f->httpc, NULL, NULL);
     }
     httpd_close(f->httpd, NULL);
     if (f->held != NULL) {
@@ -228,7 +228,7 @@ static void closing_cancels(void **state)
     while (f->held == NULL) {
         uv_run(&f->loop, UV_RUN_ONCE);
     }
-    httpc_close(TAKE(f->httpc), NULL);
+    httpc_close(TAKE(f->httpc), NULL, NULL);
     uv_run(&f->loop, UV_RUN_DEFAULT);
     assert_int_equal(f->fired, 1);
     assert_int_equal(f->call.err.code, ERR_CANCELED);
