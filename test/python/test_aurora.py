@@ -199,6 +199,14 @@ def test_failure_in_an_included_file_is_placed_there(tmp_path):
         LoadedConfig(path=str(tmp_path / "main.aurora"))
 
 
+def test_what_jobs_may_hold():
+    assert load("class Mine(Job): pass\njobs = [Mine(J().get())]").job_paths() == ["c/r/devel/n"]
+    assert load("jobs = None").job_paths() == load("").job_paths() == []
+    for text in ("jobs = [5]", "jobs = [T()]", "jobs = ['Job']", "jobs = [Job]"):
+        with pytest.raises(GuestError, match="`jobs` holds something that is no Job"):
+            load(text)
+
+
 def test_json_files(tmp_path):
     job = ('{"cluster": "c", "role": "r", "environment": "devel", "name": "n", "task": '
            '{"processes": [{"name": "p", "cmdline": "x"}], '
