@@ -38,6 +38,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -82,6 +83,8 @@ static struct {
 
 static struct tree *spares;
 static struct tree *open_sweeps; /* Live trees on the sweep rung. */
+
+static void kill_v1(int dir_fd);
 
 /* --- What is there. --- */
 
@@ -223,19 +226,30 @@ static bool can_namespace(void)
     return caps != NULL && (strtoull(caps + 7, NULL, 16) >> 21 & 1) != 0; /* CAP_SYS_ADMIN */
 }
 
-/* Groups of short-lived trees whose program was killed before it could remove them. */
-static void remove_stale(int base_fd)
+/* Short-lived groups whose program was killed before it could remove them.  What is still
+ * in one was started by a hook that nobody waits for any more. */
+static void remove_stale(int base_fd, bool v2)
 {
     int fd = base_fd >= 0 ? openat(base_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
 
     for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
-        if (str_starts(entry->d_name, "davit-s")) {
-            long pid = strtol(entry->d_name + 7, NULL, 10);
-            if (pid > 0 && kill((pid_t)pid, 0) < 0 && errno == ESRCH) {
-                (void)unlinkat(base_fd, entry->d_name, AT_REMOVEDIR);
-            }
+        long pid = str_starts(entry->d_name, "davit-s") ? strtol(entry->d_name + 7, NULL, 10) : 0;
+        if (pid <= 0 || kill((pid_t)pid, 0) == 0 || errno != ESRCH) {
+            continue;
         }
+        CLEANUP(fd_closep)
+        int group = openat(base_fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        /* The pid could be another namespace's: a living owner holds the lock, too. */
+        if (group < 0 || flock(group, LOCK_EX | LOCK_NB) < 0) {
+            continue;
+        }
+        if (v2) {
+            (void)write_small(group, "cgroup.kill", "1");
+        } else {
+            kill_v1(group);
+        }
+        (void)unlinkat(base_fd, entry->d_name, AT_REMOVEDIR);
     }
     if (dir != NULL) {
         closedir(dir);
@@ -265,8 +279,8 @@ static void know_host(void)
     host.v1_works = can_group(host.v1_base[V1_FREEZER], "freezer.state") ||
                     can_group(host.v1_base[V1_PIDS], "cgroup.procs");
     host.pidns_works = can_namespace();
-    remove_stale(host.v2_base);
-    remove_stale(host.v1_base[V1_FREEZER]);
+    remove_stale(host.v2_base, true);
+    remove_stale(host.v1_base[V1_FREEZER], false);
 }
 
 enum tree_rung tree_best_rung(void)
@@ -358,6 +372,9 @@ static int join_v1(struct tree *tree, enum v1_use use)
         return 0;
     }
     int dir_fd = make_group(host.v1_base[use], tree->name);
+    if (dir_fd >= 0 && tree->shortlived) {
+        (void)flock(dir_fd, LOCK_EX | LOCK_NB);
+    }
     int procs = dir_fd >= 0 ? openat(dir_fd, "cgroup.procs", O_WRONLY | O_CLOEXEC) : -1;
     if (procs < 0) {
         fd_closep(&dir_fd);
@@ -444,6 +461,27 @@ static void list_group(int dir_fd, void *arg)
             break;
         }
     }
+}
+
+static void signal_list(const struct pid_list *list, int signum)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        if (list->pids[i] > 1) {
+            (void)kill(list->pids[i], signum);
+        }
+    }
+}
+
+/* Frozen processes fork no more, so the list is whole; they die when thawed. */
+static void kill_v1(int dir_fd)
+{
+    struct pid_list list = { 0 };
+
+    (void)write_small(dir_fd, "freezer.state", "FROZEN");
+    walk_groups(dir_fd, 0, list_group, &list);
+    signal_list(&list, SIGKILL);
+    (void)write_small(dir_fd, "freezer.state", "THAWED");
+    free(list.pids);
 }
 
 /* --- The process table, for the rungs without groups. --- */
@@ -706,6 +744,9 @@ static int open_groups(struct tree *tree)
         /* An empty one of an earlier owner could be spent: begin with a fresh one. */
         remove_group(host.v2_base, tree->name, 0);
         tree->v2_fd = make_group(host.v2_base, tree->name);
+        if (tree->v2_fd >= 0 && tree->shortlived) {
+            (void)flock(tree->v2_fd, LOCK_EX | LOCK_NB);
+        }
         return tree->v2_fd < 0 ? -1 : 0;
     }
     if (tree->rung == TREE_CGROUP1) {
@@ -894,14 +935,11 @@ bool tree_is_empty(struct tree *tree)
 
 static void signal_each(struct tree *tree, int signum)
 {
-    CLEANUP(mem_freep) pid_t *pids = NULL;
-    size_t n = tree_pids(tree, &pids);
+    struct pid_list list = { 0 };
 
-    for (size_t i = 0; i < n; i++) {
-        if (pids[i] > 1) {
-            (void)kill(pids[i], signum);
-        }
-    }
+    list.n = tree_pids(tree, &list.pids);
+    signal_list(&list, signum);
+    free(list.pids);
 }
 
 void tree_signal(struct tree *tree, int signum)
@@ -918,10 +956,7 @@ void tree_signal(struct tree *tree, int signum)
         (void)write_small(tree->v2_fd, "cgroup.kill", "1");
         break;
     case TREE_CGROUP1:
-        /* Frozen processes fork no more, so the list is whole; they die when thawed. */
-        (void)write_small(tree->v1_fds[tree->kill_use], "freezer.state", "FROZEN");
-        signal_each(tree, SIGKILL);
-        (void)write_small(tree->v1_fds[tree->kill_use], "freezer.state", "THAWED");
+        kill_v1(tree->v1_fds[tree->kill_use]);
         break;
     case TREE_PIDNS:
     case TREE_SWEEP:

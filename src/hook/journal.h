@@ -35,8 +35,8 @@ struct journal_query {
     int limit;         /* Default 100, at most 1,000. */
 };
 
-/* Oldest intent first.  *ret_items is an array of records (the caller's); *ret_next the
- * cursor for the rest, 0 when this is all. */
+/* In the order in which they were journalled.  *ret_items is an array of records (the caller's);
+ * *ret_next the cursor for the rest, 0 when this is all. */
 int journal_query(struct hook_journal *journal, const struct journal_query *query,
                   json_t **ret_items, int64_t *ret_next, struct err *err);
 

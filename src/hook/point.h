@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum hook_level { HOOK_CLIENT, HOOK_OPERATION, HOOK_NODE, HOOK_POD };
@@ -20,12 +21,12 @@ struct hook_point {
     const char *event;
     enum hook_form form;
     enum hook_policy policy;
-    uint64_t term_ms;  /* TERM after this, 0: the caller's own deadline. */
-    uint64_t kill_ms;  /* KILL, counted from the start too. */
-    int go_on_at_term; /* The flow goes on at TERM; the rest is done behind it. */
+    uint64_t term_ms;   /* TERM after this, 0: the caller's own deadline. */
+    uint64_t kill_ms;   /* KILL, counted from the start too. */
+    bool go_on_at_term; /* The flow goes on at TERM; the rest is done behind it. */
 };
 
-/* The row for an event, or NULL.  An exact name wins over a pattern. */
+/* The row for an event, or NULL. */
 const struct hook_point *point_find(enum hook_level level, const char *event);
 
 /* All rows, ended by one with a NULL event. */

@@ -18,6 +18,8 @@ struct hook_engine *run_engine_new(uv_loop_t *loop, enum tree_rung rung);
  * fires cb when nothing is left; cb may be NULL.  The engine is freed then. */
 void run_engine_close(struct hook_engine *engine, void (*cb)(void *data), void *data);
 
+uv_loop_t *run_engine_loop(const struct hook_engine *engine);
+
 /* Runs that have not reported, and ones being finished behind the caller's back. */
 size_t run_engine_busy(const struct hook_engine *engine);
 
@@ -33,6 +35,7 @@ struct hook_spec {
     uint64_t kill_ms;  /* After the start; 0: 30 s after term_ms. */
     bool go_on_at_term;
     bool leave;
+    bool may_refuse; /* A failure is recorded as `refused`. */
     bool set_user;
     uid_t uid;
     gid_t gid;
