@@ -14,6 +14,8 @@
 #include <utlist.h>
 
 static const char PASSWD[JUTE_PASSWD_SIZE] = "0123456789abcde";
+/* Without the padding behind the last member. */
+enum { STAT_BYTES = offsetof(struct jute_stat, n_children) + sizeof(int32_t) };
 static const struct engine_limits LIMITS = { 1000, 10000 };
 
 struct world {
@@ -201,7 +203,7 @@ static void failed_multi_leaves_no_trace(void **state)
 
     struct jute_stat after = znode_stat(world->engine.tree.root);
 
-    assert_memory_equal(&root, &after, sizeof root);
+    assert_memory_equal(&root, &after, STAT_BYTES);
     assert_int_equal(world->engine.tree.zxid, zxid);
     assert_null(znode_find(&world->engine.tree, "/m"));
     assert_int_equal(znode_find(&world->engine.tree, "/a")->version, 0);
@@ -348,8 +350,8 @@ static void what_was_committed_comes_back(void **state)
     world = load(*state, &ledger);
     struct jute_stat a2 = znode_stat(znode_find(&world->engine.tree, "/a"));
     struct jute_stat root2 = znode_stat(world->engine.tree.root);
-    assert_memory_equal(&a, &a2, sizeof a);
-    assert_memory_equal(&root, &root2, sizeof root);
+    assert_memory_equal(&a, &a2, STAT_BYTES);
+    assert_memory_equal(&root, &root2, STAT_BYTES);
     assert_int_equal(znode_find(&world->engine.tree, "/a")->data.len, -1);
     assert_int_equal(world->engine.tree.zxid, zxid + 2); /* and two new sessions */
     assert_null(znode_find(&world->engine.tree, "/gone"));
