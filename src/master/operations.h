@@ -55,6 +55,7 @@ void operations_close(struct operations *ops, operations_cb cb, void *data);
 /* ---- What the API offers ---- */
 
 struct operations_request;
+struct op_wait;
 typedef void (*operations_request_cb)(struct operations_request *request);
 
 /* Caller-owned.  Fires once per start, later, from the loop.  err says why it did not work, else
@@ -67,12 +68,7 @@ struct operations_request {
 
     /* Private to operations.c. */
     operations_request_cb cb;
-    struct operations *ops;
-    struct operations_request *prev, *next;
-    int kind;
-    char *key;
-    void *record;
-    uint64_t deadline_ms;
+    struct op_wait *wait;
 };
 
 /* POST /v1/operations.  body is borrowed for the call; user is the authenticated caller's name, or

@@ -19,8 +19,9 @@
 #include <arpa/inet.h>
 #include <string.h>
 
-static void acl_free(struct acl *acl)
+static void acl_drop(struct acl_table *table, struct acl *acl)
 {
+    HASH_DEL(table->all, acl);
     jute_acl_free(acl->entries, acl->n_entries);
     buf_fini(&acl->key);
     free(acl);
@@ -28,13 +29,12 @@ static void acl_free(struct acl *acl)
 
 void acl_table_fini(struct acl_table *table)
 {
-    struct acl *acl = table->all;
-    struct acl *next = NULL;
+    struct acl *acl = NULL;
+    struct acl *tmp = NULL;
 
-    HASH_CLEAR(hh, table->all);
-    for (; acl != NULL; acl = next) {
-        next = acl->hh.next;
-        acl_free(acl);
+    HASH_ITER(hh, table->all, acl, tmp)
+    {
+        acl_drop(table, acl);
     }
 }
 
@@ -84,8 +84,7 @@ struct acl *acl_intern(struct acl_table *table, const struct jute_acl *entries, 
 void acl_unref(struct acl_table *table, struct acl *acl)
 {
     if (acl != NULL && --acl->refs == 0) {
-        HASH_DEL(table->all, acl);
-        acl_free(acl);
+        acl_drop(table, acl);
     }
 }
 

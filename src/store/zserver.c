@@ -216,12 +216,14 @@ static void flush_touched(struct zserver *server)
 /* Requests that were held back and whose connection has room again. */
 static void take_all_held(struct zserver *server)
 {
+    struct conn *conn = NULL;
 
     if (!server->any_held) {
         return;
     }
     server->any_held = false;
-    for (struct conn *conn = server->conns; conn != NULL; conn = conn->next) {
+    DL_FOREACH(server->conns, conn)
+    {
         take_held(conn);
         server->any_held |= conn->held;
     }
@@ -238,6 +240,7 @@ static void end_turn(struct zserver *server)
 
 void zserver_stop(struct zserver *server)
 {
+    struct conn *conn = NULL;
 
     if (server->stopping) {
         return;
@@ -247,7 +250,8 @@ void zserver_stop(struct zserver *server)
     uv_close((uv_handle_t *)&server->listener, NULL);
     uv_close((uv_handle_t *)&server->turn, NULL);
     uv_close((uv_handle_t *)&server->timer, NULL);
-    for (struct conn *conn = server->conns; conn != NULL; conn = conn->next) {
+    DL_FOREACH(server->conns, conn)
+    {
         conn_close(conn);
     }
 }
@@ -273,8 +277,10 @@ static void on_timer(uv_timer_t *timer)
 {
     struct zserver *server = timer->data;
     uint64_t next_ms = engine_expire(&server->engine, now_is(server));
+    struct conn *conn = NULL;
 
-    for (struct conn *conn = server->conns; conn != NULL; conn = conn->next) {
+    DL_FOREACH(server->conns, conn)
+    {
         if (!conn->greeted && conn->since_ms + HELLO_MS <= uv_now(server->loop)) {
             conn_close(conn);
         }
