@@ -100,14 +100,8 @@ static void on_kill(uv_timer_t *timer)
 /* The caller's environment with the channel's number in it. */
 static char **environment(const char *const *envp)
 {
-    const char *const *from = envp != NULL ? envp : (const char *const *)environ;
-    char **copy = NULL;
+    char **copy = strv_dup((char *const *)(envp != NULL ? envp : (const char *const *)environ));
 
-    for (; *from != NULL; from++) {
-        if (!str_starts(*from, "DAVIT_GUEST_FD=")) { /* Of the guest that we run in. */
-            strv_add(&copy, *from);
-        }
-    }
     strv_addf(&copy, "DAVIT_GUEST_FD=%d", GUEST_FD);
     return copy;
 }

@@ -1412,6 +1412,11 @@ static void on_closer(uv_timer_t *timer)
     MHD_stop_daemon(TAKE(httpd->daemon));
 }
 
+void *httpd_server_ctx(const struct httpd *httpd)
+{
+    return httpd->options.ctx;
+}
+
 void httpd_close(struct httpd *httpd, httpd_cb cb)
 {
     if (httpd->closing) {

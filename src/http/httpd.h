@@ -85,6 +85,9 @@ int httpd_listen_fd(struct httpd *httpd, int fd, struct err *err);
  * the server once all of them have been answered; then cb (may be NULL). */
 void httpd_close(struct httpd *httpd, httpd_cb cb);
 
+/* The options' ctx; still good in httpd_close()'s callback. */
+void *httpd_server_ctx(const struct httpd *httpd);
+
 /* ---- The request: valid until it is answered; strings are borrowed from it. ---- */
 
 const char *httpd_method(const struct httpd_request *req);

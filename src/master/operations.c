@@ -370,6 +370,30 @@ void op_run_settled(struct op_run *run, bool durable)
     maybe_free(run);
 }
 
+/* Is the node's hooks directory the very one that the master runs itself? */
+static bool is_own(const struct operations *ops, const struct state_node *node)
+{
+    CLEANUP(mem_freep) char *own = file_absolute(ops->options.hooks_dir);
+
+    return node != NULL && str_eq(json_str_or(node->doc, "boot_id", NULL), ops->boot_id) &&
+           str_eq(json_str_or(node->doc, "hooks_dir", NULL), own);
+}
+
+void op_run_drop_own(struct operations *ops, json_t *nodes)
+{
+    size_t i = 0;
+
+    while (i < json_array_size(nodes)) {
+        const char *name = json_string_value(json_array_get(nodes, i));
+
+        if (name != NULL && is_own(ops, state_node_find(ops->state, name))) {
+            (void)json_array_remove(nodes, i);
+        } else {
+            i++;
+        }
+    }
+}
+
 void op_run_over(struct op_run *run)
 {
     run->over = true;

@@ -13,6 +13,7 @@
 #include <uv.h>
 
 struct election;
+struct state_item;
 struct zk;
 
 /* The leader's copy of /davit, and the one road by which it changes the store.
@@ -31,6 +32,8 @@ struct state_node;
 struct state_config {
     struct job *job; /* hash is the key. */
     unsigned n_tasks;
+    char pending_reason[96]; /* Why its PENDING tasks could not be placed; "" when not known. */
+    size_t group;            /* Private to steer.c: its place in the present round, from 1. */
     UT_hash_handle hh;
 };
 
@@ -47,7 +50,6 @@ struct state_task {
     struct state_node *node; /* NULL while it has none. */
     enum state_intent intent;
     char *stop_op_id, *stop_reason; /* With STATE_INTENT_STOP. */
-    char *pending_reason;           /* Why it could not be placed; NULL when not known. */
     unsigned flaps;                 /* Consecutive flapping runs before this one. */
 
     /* Private to state.c. */
@@ -100,8 +102,7 @@ struct state_node {
 
     struct state_task *tasks; /* utlist by node_next: those that hold its resources. */
     size_t n_tasks;
-    bool intent_folder; /* /davit/intent/<name> exists. */
-    bool stored;        /* /davit/nodes/<name> has our document. */
+    bool stored; /* /davit/nodes/<name> has our document. */
 
     /* Private to state.c. */
     struct state_item *item;
@@ -210,12 +211,29 @@ void state_task_touch(struct state *state, struct state_task *task);
 void state_task_delete(struct state *state, struct state_task *task);
 
 struct state_node *state_node_add(struct state *state, const char *name);
+/* What its agent offers; port_hi < port_lo is no ports. */
+void state_node_capacity(struct state_node *node, double cpu, int64_t ram_bytes, int64_t disk_bytes,
+                         int port_lo, int port_hi);
+/* A free port, not yet held; -1 when there is none. */
+int state_node_free_port(struct state_node *node);
 void state_node_touch(struct state *state, struct state_node *node);
+
+/* Called at the start of each turn's writing, to decide what still belongs into it (placing
+ * tasks).  One; NULL ends it. */
+typedef void (*state_turn_fn)(struct state *state, void *data);
+void state_on_turn(struct state *state, state_turn_fn fn, void *data);
+
+/* Have a turn even if nothing was touched. */
+void state_want_turn(struct state *state);
 
 /* ---- Life ---- */
 
 /* The term is over: nothing more is written.  Once, from the loop. */
 typedef void (*state_lost_cb)(struct state *state, const char *why, void *data);
+
+/* Every multi sets this node: after a broken connection its version says which of them were
+ * carried out, and the term goes on. */
+#define STATE_WRITES_PATH "/davit/master/writes"
 
 struct state_options {
     uv_loop_t *loop;
@@ -223,6 +241,7 @@ struct state_options {
     const struct election *election; /* NULL in unit tests: no fence. */
     const char *cluster;
     int64_t epoch;
+    int32_t writes; /* Version of STATE_WRITES_PATH: each of our multis adds one. */
     state_lost_cb on_lost;
     void *data;
 };

@@ -30,7 +30,7 @@ struct job {
 enum {
     JOB_MAX_INSTANCES = 4000,
     JOB_MAX_PORTS = 100,
-    JOB_MAX_BYTES = 384 * 1024, /* Of doc as text: it must fit a store write. */
+    JOB_MAX_BYTES = 128 * 1024, /* Of doc as text: it must fit a store write. */
     JOB_MAX_PROCESSES = 100,
 };
 

@@ -83,8 +83,6 @@ SHAPES = [
     ("start_job_update", "config, shards=None", {"config": CONFIG, "shards": [4]}),
     ("add_instances", "job_key, instance_id, count, config=None",
      {"job_key": KEY, "instance_id": 5, "count": 6}),
-    ("add_instances", "job_key, count, instance_id, config=None",
-     {"job_key": KEY, "instance_id": 5, "count": 6}),
     ("add_instances", "job_key, count", {"job_key": KEY, "count": 6}),
     ("cancel_update", "job_key", {"job_key": KEY}),
 ]

@@ -55,16 +55,6 @@ class Guest:
         return self.process.returncode, out, err
 
 
-@pytest.fixture(autouse=True)
-def deadline():
-    def late(*_):
-        raise TimeoutError("nothing came from the guest in time")
-    signal.signal(signal.SIGALRM, late)
-    signal.alarm(20)
-    yield
-    signal.alarm(0)
-
-
 @pytest.fixture
 def guest():
     guest = Guest()

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "base/err.h"
+#include "master/lead.h"
+#include "master/operations.h"
+
+#include <stdint.h>
+#include <uv.h>
+
+/* The HTTP API of docs/architecture.md. */
+struct api;
+
+struct api_options {
+    uv_loop_t *loop;
+    const char *cluster;
+    const char *dir;        /* hooks.db */
+    const char *node;       /* How this machine's records are named. */
+    const char *token_file; /* For callers, and for agents; NULL: loopback without. */
+    struct operations *operations;
+};
+
+int api_new(const struct api_options *options, struct api **ret_api, struct err *err);
+
+/* TCP "HOST:PORT" (0 picks) and the unix socket. */
+int api_listen(struct api *api, const char *address, uint16_t *ret_port, struct err *err);
+int api_listen_unix(struct api *api, const char *path, struct err *err);
+
+/* Where the leadership stands is asked of lead.  Set once, before the loop runs. */
+void api_set_lead(struct api *api, struct lead *lead);
+
+/* The term is over: what waits for a change of its state is answered now. */
+void api_term_ended(struct api *api);
+
+typedef void (*api_cb)(void *data);
+void api_close(struct api *api, api_cb cb, void *data);
