@@ -35,7 +35,7 @@ struct op_hooks {
     void *data;
     uv_timer_t timer; /* Tells what was known at once. */
     struct err err;
-    bool busy, closing;
+    bool closing;
     void (*close_cb)(void *data);
     void *close_data;
 };
@@ -79,20 +79,19 @@ static void on_told(uv_timer_t *timer)
 {
     struct op_hooks *hooks = timer->data;
 
-    hooks->busy = false;
     hooks->cb(hooks->err.code < 0 ? &hooks->err : NULL, NULL, 0, hooks->data);
 }
 
 static void on_chain(struct hook_chain *chain)
 {
     struct op_hooks *hooks = chain->data;
-    bool verdict = chain->err.code == 0 || chain->err.code == ERR_REFUSED;
+    struct hook_chain ended = TAKE(*chain); /* The callback may start the next one. */
+    bool verdict = ended.err.code == 0 || ended.err.code == ERR_REFUSED;
 
-    hooks->busy = false;
     if (!hooks->closing) {
-        hooks->cb(verdict ? NULL : &chain->err, chain->records, chain->n_records, hooks->data);
+        hooks->cb(verdict ? NULL : &ended.err, ended.records, ended.n_records, hooks->data);
     }
-    chain_fini(chain);
+    chain_fini(&ended);
 }
 
 /* Has this hook ended under this token, according to the journal's items? */
@@ -177,7 +176,6 @@ void op_hooks_start(struct op_hooks *hooks, const struct op_hooks_spec *spec, op
 {
     hooks->cb = cb;
     hooks->data = data;
-    hooks->busy = true;
     hooks->err.code = 0;
     hooks->chain = (struct hook_chain){ .data = hooks };
     if (!op_hooks_any(hooks, spec->event) || open_parts(hooks, &hooks->err) < 0 ||
