@@ -5,9 +5,9 @@
 #include "base/file.h"
 #include "base/str.h"
 #include "hook/run.h"
+#include "running.h"
 #include "test.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -83,34 +83,11 @@ static inline void put_file(struct hook_fixture *f, const char *name, const char
 {
     CLEANUP(mem_freep) char *path = file_join(f->dir, name);
     CLEANUP(mem_freep) char *parent = mem_strdup(path);
+    CLEANUP(mem_freep) char *marked = running_mark(text);
     struct err err = { 0 };
 
     *strrchr(parent, '/') = '\0';
     assert_int_equal(file_mkdirs(parent, 0755, &err), 0);
-    assert_int_equal(file_write(path, text, strlen(text), mode, false, &err), 0);
+    assert_int_equal(file_write(path, marked, strlen(marked), mode, false, &err), 0);
     assert_int_equal(chmod(path, mode), 0);
-}
-
-/* Processes on this machine started as this command line. */
-static inline int count_running(const char *command)
-{
-    char path[300];
-    int found = 0;
-    DIR *dir = opendir("/proc");
-
-    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        char line[512] = "";
-        (void)snprintf(path, sizeof path, "/proc/%s/cmdline", entry->d_name);
-        FILE *file = fopen(path, "re");
-        size_t n = file != NULL ? fread(line, 1, sizeof line - 1, file) : 0;
-        for (size_t i = 0; i + 1 < n; i++) {
-            line[i] = (char)(line[i] == '\0' ? ' ' : line[i]);
-        }
-        found += strcmp(line, command) == 0;
-        if (file != NULL) {
-            (void)fclose(file);
-        }
-    }
-    closedir(dir);
-    return found;
 }

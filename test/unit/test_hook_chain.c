@@ -219,7 +219,7 @@ static void canceled_chain_starts_no_other(void **ctx)
     put_file(&f->hook, "x.d/a", "#!/bin/sh\nsleep 98781\n", 0755);
     put_file(&f->hook, "x.d/b", "#!/bin/sh\n", 0755);
     start(f, &(struct hook_chain_spec){ 0 });
-    while (count_running("sleep 98781") == 0) { /* The alarm limits it. */
+    while (running_count("sleep 98781") == 0) { /* The alarm limits it. */
         uv_run(&f->hook.loop, UV_RUN_NOWAIT);
     }
     chain_cancel(&f->chain);
@@ -228,7 +228,7 @@ static void canceled_chain_starts_no_other(void **ctx)
     assert_int_equal(f->chain.err.code, ERR_CANCELED);
     assert_string_equal(f->chain.records[0].error, "canceled");
     assert_string_equal(f->chain.records[1].error, "canceled before it began");
-    assert_int_equal(count_running("sleep 98781"), 0);
+    assert_int_equal(running_count("sleep 98781"), 0);
     assert_int_equal(count(f, &(struct journal_query){ .failed = true }), 1);
 }
 

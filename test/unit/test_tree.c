@@ -3,9 +3,9 @@
 #include "base/id.h"
 #include "base/str.h"
 #include "base/tree.h"
+#include "running.h"
 #include "test.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -85,7 +85,8 @@ static void run_until(struct fixture *f, const int *flag)
 /* Start `sh -c script` in a new tree and wait for the line that it prints when it is set up. */
 static void start(struct fixture *f, const char *script, bool shortlived)
 {
-    const char *argv[] = { "/bin/sh", "-c", script, NULL };
+    CLEANUP(mem_freep) char *marked = running_mark(script);
+    const char *argv[] = { "/bin/sh", "-c", marked, NULL };
     struct tree_options options = { .token = f->token, .rung = f->rung, .shortlived = shortlived };
     struct err err = { 0 };
     int out[2];
@@ -115,30 +116,6 @@ static void kill_all(struct fixture *f)
     assert_true(tree_is_empty(f->tree));
 }
 
-/* Processes on the whole machine that were started as this command. */
-static int count_running(const char *command)
-{
-    char path[300];
-    int found = 0;
-    DIR *dir = opendir("/proc");
-
-    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        char line[512] = "";
-        (void)snprintf(path, sizeof path, "/proc/%s/cmdline", entry->d_name);
-        FILE *file = fopen(path, "re");
-        size_t n = file != NULL ? fread(line, 1, sizeof line - 1, file) : 0;
-        for (size_t i = 0; i + 1 < n; i++) {
-            line[i] = (char)(line[i] == '\0' ? ' ' : line[i]);
-        }
-        found += strcmp(line, command) == 0;
-        if (file != NULL) {
-            (void)fclose(file);
-        }
-    }
-    closedir(dir);
-    return found;
-}
-
 static void whole_tree_dies(void **ctx)
 {
     struct fixture *f = *ctx;
@@ -154,7 +131,7 @@ static void whole_tree_dies(void **ctx)
     assert_true(n >= 5);
     assert_false(tree_is_empty(f->tree));
     kill_all(f);
-    assert_int_equal(count_running("sleep 98761"), 0);
+    assert_int_equal(running_count("sleep 98761"), 0);
 }
 
 static void daemon_left_behind_is_seen_and_killed(void **ctx)
@@ -167,7 +144,7 @@ static void daemon_left_behind_is_seen_and_killed(void **ctx)
         assert_false(tree_is_empty(f->tree));
     }
     kill_all(f);
-    assert_int_equal(count_running("sleep 98762"), 0);
+    assert_int_equal(running_count("sleep 98762"), 0);
 }
 
 static void program_without_leftovers_leaves_an_empty_tree(void **ctx)
@@ -198,7 +175,7 @@ static void fork_bomb_dies(void **ctx)
     start(f, "b() { [ $1 -gt 8 ] && sleep 98763; b $(($1+1)) & b $(($1+1)) & wait; }; echo up; b 1",
           false);
     kill_all(f);
-    assert_int_equal(count_running("sleep 98763"), 0);
+    assert_int_equal(running_count("sleep 98763"), 0);
 }
 
 static void tree_is_found_again_by_token(void **ctx)
@@ -215,7 +192,7 @@ static void tree_is_found_again_by_token(void **ctx)
     run_until(f, &f->killed);
     run_until(f, &f->ended);
     tree_free(again);
-    assert_int_equal(count_running("sleep 98764"), 0);
+    assert_int_equal(running_count("sleep 98764"), 0);
     assert_true(tree_is_empty(f->tree));
 }
 
