@@ -61,6 +61,7 @@ struct tree {
     bool shortlived;
     bool adopted;
     bool spent; /* Was killed by cgroup.kill. */
+    bool empty; /* Seen empty after its start: nobody can join any more. */
     unsigned limits_applied;
     int v2_fd;            /* Group directory; -1: none. */
     int v1_fds[V1_COUNT]; /* Group directories in hierarchies; -1: not in it. */
@@ -732,6 +733,7 @@ static struct tree *take_spare(enum tree_rung rung, const char *token)
             DL_DELETE(spares, tree);
             (void)snprintf(tree->token, sizeof tree->token, "%s", token);
             tree->root = 0;
+            tree->empty = false;
             return tree;
         }
     }
@@ -887,6 +889,7 @@ void tree_started(struct tree *tree, pid_t pid)
 {
     struct err err;
 
+    tree->empty = false;
     if (tree->root == 0) {
         tree->root = pid;
         if (tree->rung >= TREE_PIDNS) {
@@ -915,7 +918,7 @@ size_t tree_pids(struct tree *tree, pid_t **ret_pids)
     return list.n;
 }
 
-bool tree_is_empty(struct tree *tree)
+static bool look_empty(struct tree *tree)
 {
     CLEANUP_BUF text = { 0 };
     pid_t *pids = NULL;
@@ -931,6 +934,16 @@ bool tree_is_empty(struct tree *tree)
     size_t n = tree_pids(tree, &pids);
     free(pids);
     return n == 0;
+}
+
+bool tree_is_empty(struct tree *tree)
+{
+    if (!tree->empty) {
+        bool empty = look_empty(tree);
+        tree->empty = empty && tree->root != 0;
+        return empty;
+    }
+    return true;
 }
 
 static void signal_each(struct tree *tree, int signum)

@@ -34,7 +34,7 @@ static const char schema[] = "CREATE TABLE IF NOT EXISTS runs("
                              " bad INTEGER NOT NULL,"
                              " op_id TEXT, op_number INTEGER, job TEXT, level TEXT, node TEXT,"
                              " event TEXT, token TEXT,"
-                             " finished_ms INTEGER,"
+                             " pid INTEGER, started_ms INTEGER, finished_ms INTEGER,"
                              " owner TEXT,"
                              " record TEXT NOT NULL);"
                              "CREATE INDEX IF NOT EXISTS runs_op ON runs(op_id);"
@@ -49,9 +49,13 @@ static const char sql_put[] =
 static const char sql_update[] = "UPDATE runs SET open = ?2, bad = ?3, finished_ms = ?4,"
                                  " record = ?5 WHERE run_id = ?1 AND open = 1";
 
+/* Beside the record, as making its JSON again would cost more than the write. */
+static const char sql_start[] = "UPDATE runs SET pid = ?2, started_ms = ?3"
+                                " WHERE run_id = ?1 AND open = 1";
+
 struct hook_journal {
     struct db *db;
-    struct db_stmt *put, *update;
+    struct db_stmt *put, *start, *update;
     char owner[128];
     struct hook_sink sink;
 };
@@ -103,8 +107,8 @@ static bool owner_is_alive(const char *owner)
 static int put_record(struct hook_journal *journal, const struct hook_record *record,
                       const char *owner, struct err *err)
 {
-    CLEANUP(json_freep) json_t *json = record_to_json(record);
-    CLEANUP(mem_freep) char *text = json_text(json);
+    CLEANUP(json_freep) json_t *json = record_to_json_short(record);
+    CLEANUP(mem_freep) char *text = json_text_ordered(json);
     struct db_stmt *put = journal->put;
 
     if (strlen(text) > RECORD_MAX) {
@@ -161,11 +165,25 @@ static int sink_intents(void *ctx, const struct hook_record *records, size_t n, 
     return 0;
 }
 
-static int sink_changed(void *ctx, const struct hook_record *record, struct err *err)
+static int sink_started(void *ctx, const struct hook_record *record, struct err *err)
 {
     struct hook_journal *journal = ctx;
-    CLEANUP(json_freep) json_t *json = record_to_json(record);
-    CLEANUP(mem_freep) char *text = json_text(json);
+    struct db_stmt *start = journal->start;
+
+    db_bind_text(start, 1, record->run_id);
+    db_bind_int(start, 2, record->pid);
+    db_bind_int(start, 3, (int64_t)record->started_ms);
+    if (db_run(start, err) < 0) {
+        return err_wrap(err, "journal of hook runs");
+    }
+    return 0;
+}
+
+static int sink_finished(void *ctx, const struct hook_record *record, struct err *err)
+{
+    struct hook_journal *journal = ctx;
+    CLEANUP(json_freep) json_t *json = record_to_json_short(record);
+    CLEANUP(mem_freep) char *text = json_text_ordered(json);
     struct db_stmt *update = journal->update;
 
     db_bind_text(update, 1, record->run_id);
@@ -203,12 +221,13 @@ int journal_open(const char *path, struct hook_journal **ret_journal, struct err
     if (db_open(path, DB_SYNC_NORMAL, BUSY_MS, &journal->db, err) < 0 ||
         db_exec(journal->db, schema, err) < 0 ||
         db_prepare(journal->db, sql_put, &journal->put, err) < 0 ||
+        db_prepare(journal->db, sql_start, &journal->start, err) < 0 ||
         db_prepare(journal->db, sql_update, &journal->update, err) < 0) {
         return err_wrap(err, "open journal of hook runs %s", path);
     }
     name_owner(journal->owner, sizeof journal->owner);
     journal->sink = (struct hook_sink){
-        .ctx = journal, .intents = sink_intents, .started = sink_changed, .finished = sink_changed
+        .ctx = journal, .intents = sink_intents, .started = sink_started, .finished = sink_finished
     };
     *ret_journal = TAKE(journal);
     return 0;
@@ -218,6 +237,7 @@ void journal_close(struct hook_journal *journal)
 {
     if (journal != NULL) {
         db_stmt_free(journal->put);
+        db_stmt_free(journal->start);
         db_stmt_free(journal->update);
         db_close(journal->db);
         free(journal);
@@ -226,6 +246,36 @@ void journal_close(struct hook_journal *journal)
 
 /* --- Reading. --- */
 
+/* The record of a row of (..., record, pid, started_ms) with `record` at column at. */
+static int read_record(struct db_stmt *stmt, int at, struct hook_record *ret_record,
+                       struct err *err)
+{
+    CLEANUP(json_freep) json_t *json = NULL;
+    const char *text = db_col_text(stmt, at);
+
+    if (json_parse(text, strlen(text), RECORD_MAX, &json, err) < 0 ||
+        record_from_json(json, ret_record, err) < 0) {
+        return err_wrap(err, "read hook runs");
+    }
+    if (ret_record->pid == 0) {
+        ret_record->pid = db_col_int(stmt, at + 1);
+        ret_record->started_ms = (uint64_t)db_col_int(stmt, at + 2);
+    }
+    return 0;
+}
+
+static int read_json(struct db_stmt *stmt, int at, json_t *items, struct err *err)
+{
+    struct hook_record record;
+
+    if (read_record(stmt, at, &record, err) < 0) {
+        return err_code(err);
+    }
+    json_array_append_new(items, record_to_json(&record));
+    record_fini(&record);
+    return 0;
+}
+
 static bool is_number(const char *text)
 {
     return text[0] != '\0' && text[strspn(text, "0123456789")] == '\0' && strlen(text) < 19;
@@ -233,7 +283,7 @@ static bool is_number(const char *text)
 
 static void add_where(struct buf *sql, const struct journal_query *query)
 {
-    buf_add_text(sql, "SELECT seq, record FROM runs WHERE seq > ?1");
+    buf_add_text(sql, "SELECT seq, record, pid, started_ms FROM runs WHERE seq > ?1");
     if (query->op_id != NULL) {
         buf_add_text(sql, is_number(query->op_id) ? " AND op_number = ?2" : " AND op_id = ?2");
     }
@@ -293,17 +343,14 @@ int journal_query(struct hook_journal *journal, const struct journal_query *quer
     db_bind_int(stmt, 8, limit + 1); /* One more tells whether there is more. */
     bind_where(stmt, query);
     while ((row = db_step(stmt, err)) == 1) {
-        const char *text = db_col_text(stmt, 1);
-        json_t *item = NULL;
         if (json_array_size(items) == (size_t)limit) {
             *ret_next = last;
             *ret_items = TAKE(items);
             return 0;
         }
-        if (json_parse(text, strlen(text), RECORD_MAX, &item, err) < 0) {
-            return err_wrap(err, "read hook runs");
+        if (read_json(stmt, 1, items, err) < 0) {
+            return err_code(err);
         }
-        json_array_append_new(items, item);
         last = db_col_int(stmt, 0);
     }
     if (row < 0) {
@@ -326,7 +373,7 @@ static int close_lost(struct hook_journal *journal, json_t *json, struct err *er
     record.outcome = HOOK_LOST;
     record.finished_ms = clock_wall_ms();
     record_set(&record.error, "its executor died");
-    int ret = sink_changed(journal, &record, err);
+    int ret = sink_finished(journal, &record, err);
     if (ret == 0) {
         json_object_set_new(json, "outcome", json_string("lost"));
         json_put_int(json, "finished_ms", (int64_t)record.finished_ms);
@@ -344,21 +391,19 @@ int journal_recover(struct hook_journal *journal, json_t **ret_lost, struct err 
     json_t *json;
     int row;
 
-    if (db_prepare(journal->db, "SELECT owner, record FROM runs WHERE open = 1 ORDER BY seq", &stmt,
-                   err) < 0) {
+    if (db_prepare(journal->db,
+                   "SELECT owner, record, pid, started_ms FROM runs WHERE open = 1 ORDER BY seq",
+                   &stmt, err) < 0) {
         return err_wrap(err, "recover hook runs");
     }
     while ((row = db_step(stmt, err)) == 1) {
         const char *owner = db_col_text(stmt, 0);
-        const char *text = db_col_text(stmt, 1);
-        json_t *item = NULL;
         if (owner != NULL && (strcmp(owner, "elsewhere") == 0 || owner_is_alive(owner))) {
             continue;
         }
-        if (json_parse(text, strlen(text), RECORD_MAX, &item, err) < 0) {
-            return err_wrap(err, "recover hook runs");
+        if (read_json(stmt, 1, lost, err) < 0) {
+            return err_code(err);
         }
-        json_array_append_new(lost, item);
     }
     if (row < 0) {
         return err_wrap(err, "recover hook runs");

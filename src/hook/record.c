@@ -119,25 +119,44 @@ void record_copy(struct hook_record *to, const struct hook_record *from)
     }
 }
 
-json_t *record_to_json(const struct hook_record *record)
+/* known_only: leave out what is not known, for where space and time count. */
+static json_t *to_json(const struct hook_record *record, bool known_only)
 {
     json_t *json = json_object();
+    const char *outcome = outcomes[record->outcome];
 
     for (size_t i = 0; i < COUNT(texts); i++) {
         const char *text = *text_at(record, texts[i].offset);
-        json_put_take(json, texts[i].name,
-                      text != NULL ? json_str_repaired(text, strlen(text)) : json_null());
+        if (text != NULL) {
+            json_put_take(json, texts[i].name, json_str_repaired(text, strlen(text)));
+        } else if (!known_only) {
+            json_put_take(json, texts[i].name, json_null());
+        }
     }
     for (size_t i = 0; i < COUNT(numbers); i++) {
         int64_t number = *number_at(record, numbers[i].offset);
-        json_put_take(json, numbers[i].name,
-                      number == numbers[i].unknown ? json_null() : json_integer(number));
+        if (number != numbers[i].unknown) {
+            json_put_take(json, numbers[i].name, json_integer(number));
+        } else if (!known_only) {
+            json_put_take(json, numbers[i].name, json_null());
+        }
     }
     json_put_bool(json, "timed_out", record->timed_out);
     json_put_bool(json, "leave", record->leave);
-    const char *outcome = outcomes[record->outcome];
-    json_put_take(json, "outcome", outcome != NULL ? json_string(outcome) : json_null());
+    if (outcome != NULL || !known_only) {
+        json_put_take(json, "outcome", outcome != NULL ? json_string(outcome) : json_null());
+    }
     return json;
+}
+
+json_t *record_to_json(const struct hook_record *record)
+{
+    return to_json(record, false);
+}
+
+json_t *record_to_json_short(const struct hook_record *record)
+{
+    return to_json(record, true);
 }
 
 static int outcome_from(const json_t *json, enum hook_outcome *ret_outcome, struct err *err)

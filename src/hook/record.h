@@ -60,7 +60,10 @@ void record_fini(struct hook_record *record);
 void record_set(char **member, const char *value);
 void record_copy(struct hook_record *to, const struct hook_record *from);
 
+/* All members, null where nothing is known; or only those that are known, which
+ * record_from_json() reads as well. */
 json_t *record_to_json(const struct hook_record *record);
+json_t *record_to_json_short(const struct hook_record *record);
 
 /* Unknown members are ignored; run_id, level, event and hook must be there. */
 int record_from_json(const json_t *json, struct hook_record *ret_record, struct err *err);
