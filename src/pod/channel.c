@@ -11,7 +11,7 @@
  * Failure: whatever is wrong with a connection closes it with one line in the log, and
  * never anything else; the agent connects again and is greeted anew.
  * Invariants: an idle connection holds no buffer (a line's bytes are kept only while
- * it is incomplete); not more than OUT_MAX bytes wait for a slow reader.
+ * it is incomplete); a reader for whom OUT_MAX bytes wait gets no more.
  */
 #include "pod/channel.h"
 
@@ -27,7 +27,7 @@
 #include <sys/un.h>
 #include <utlist.h>
 
-enum { CONNECTIONS_MAX = 16, OUT_MAX = 4 * 1024 * 1024, READ_BYTES = 4096, BACKLOG = 8 };
+enum { CONNECTIONS_MAX = 16, OUT_MAX = 512 * 1024, READ_BYTES = 4096, BACKLOG = 8 };
 
 struct connection {
     uv_pipe_t pipe;
@@ -138,7 +138,7 @@ static void send_bytes(struct connection *connection, const char *bytes, size_t 
         return;
     }
     size_t done = sent > 0 ? (size_t)sent : 0;
-    if (waiting + len - done > OUT_MAX) {
+    if (waiting > OUT_MAX) {
         log_warn("an agent does not read what it is told, closing its connection waiting=%zu",
                  waiting);
         drop(connection);

@@ -9,11 +9,11 @@
 #include <stdint.h>
 
 enum {
-    GRAPH_PROCESSES_MAX = 4096,
-    GRAPH_NAME_MAX = 200,     /* it becomes a directory's name */
-    GRAPH_RUNS_MAX = 100,     /* of one process, whatever its limits say */
-    GRAPH_REKILL_MS = 1000,   /* KILL is repeated while something is left */
-    GRAPH_GIVE_UP_MS = 30000, /* then the end is told although something is left */
+    GRAPH_PROCESSES_MAX = 2048, /* their state fits one message */
+    GRAPH_NAME_MAX = 200,       /* it becomes a directory's name */
+    GRAPH_RUNS_MAX = 100,       /* of one process, whatever its limits say */
+    GRAPH_REKILL_MS = 1000,     /* KILL is repeated while something is left */
+    GRAPH_GIVE_UP_MS = 30000,   /* then the end is told although something is left */
 };
 #define GRAPH_NEVER UINT64_MAX
 

@@ -356,7 +356,7 @@ static void settle(struct lifecycle *life)
 /* May go on to the next phase at once. */
 static void enter(struct lifecycle *life, enum phase phase)
 {
-    sm_move(&life->phase, phase);
+    sm_move(&life->phase, (int)phase);
     life->dirty = true;
     switch (phase) {
     case INITIALIZE:
