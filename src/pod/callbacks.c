@@ -10,9 +10,10 @@
 #include "pod/callbacks.h"
 
 #include "base/json.h"
-#include "base/log.h"
 #include "base/str.h"
 #include "hook/chain.h"
+
+#include <string.h>
 
 struct callbacks {
     uv_loop_t *loop;
@@ -20,6 +21,7 @@ struct callbacks {
     const struct taskfile *task;
     struct callbacks_events events;
     struct hook_engine *engine; /* from the first program on */
+    struct hook_sink sink;
     struct hook_chain chain;
     bool running;
     uint64_t calls; /* tells the tokens of repeated events apart */
@@ -27,18 +29,6 @@ struct callbacks {
     void *closed_data;
     uv_idle_t later; /* closing without an engine */
 };
-
-struct callbacks *callbacks_new(uv_loop_t *loop, const char *dir, const struct taskfile *task,
-                                const struct callbacks_events *events)
-{
-    struct callbacks *callbacks = mem_alloc(sizeof(*callbacks));
-
-    callbacks->loop = loop;
-    callbacks->dir = mem_strdup_opt(dir);
-    callbacks->task = task;
-    callbacks->events = *events;
-    return callbacks;
-}
 
 static void hand_on(struct callbacks *callbacks, const struct hook_record *record)
 {
@@ -61,6 +51,19 @@ static int on_change(void *ctx, const struct hook_record *record, struct err *er
     (void)err;
     hand_on(ctx, record);
     return 0;
+}
+
+struct callbacks *callbacks_new(uv_loop_t *loop, const char *dir, const struct taskfile *task,
+                                const struct callbacks_events *events)
+{
+    struct callbacks *callbacks = mem_alloc(sizeof(*callbacks));
+
+    callbacks->loop = loop;
+    callbacks->dir = mem_strdup_opt(dir);
+    callbacks->task = task;
+    callbacks->events = *events;
+    callbacks->sink = (struct hook_sink){ callbacks, on_intents, on_change, on_change };
+    return callbacks;
 }
 
 static char *question(const struct taskfile *task, const char *event, const json_t *processes)
@@ -167,15 +170,9 @@ bool callbacks_start(struct callbacks *callbacks, const char *event, const json_
         .groups = task->groups,
         .n_groups = task->n_groups,
     };
-    const struct hook_sink sink = {
-        .ctx = callbacks,
-        .intents = on_intents,
-        .started = on_change,
-        .finished = on_change,
-    };
     callbacks->running = true;
     callbacks->chain.data = callbacks;
-    chain_start(&callbacks->chain, callbacks->engine, &spec, &sink, on_chain);
+    chain_start(&callbacks->chain, callbacks->engine, &spec, &callbacks->sink, on_chain);
     record_fini(&context);
     return true;
 }

@@ -319,14 +319,26 @@ static void end_graph(struct lifecycle *life)
     supervise_stop(life->supervise, rest_ms(life), life->ending_reason);
 }
 
+static void on_tear_down_due(uv_timer_t *timer)
+{
+    struct lifecycle *life = timer->data;
+
+    if (life->phase.state == TEARDOWN) {
+        callbacks_cancel(life->callbacks);
+    }
+}
+
 static void tear_down(struct lifecycle *life)
 {
     uint64_t rest = rest_ms(life);
 
-    /* Half of what is left, so that the processes still get their TERM. */
-    if (rest == 0 || !call(life, "tear_down", rest / 2 + 1, rest / 2 + 1)) {
+    /* Half of what is left and three quarters at most, whatever the directory's own
+     * deadline says, so that the processes still get their TERM. */
+    if (rest == 0 || !call(life, "tear_down", rest / 2 + 1, rest / 2 + rest / 4 + 2)) {
         enter(life, ENDING);
+        return;
     }
+    (void)uv_timer_start(&life->check_timer, on_tear_down_due, rest / 2 + rest / 4 + 2, 0);
 }
 
 static void finalize(struct lifecycle *life)
@@ -415,7 +427,10 @@ static void end(struct lifecycle *life, bool failed, uint64_t grace_ms, const ch
     if (life->phase.state == RUN && life->task->graph->stage == GRAPH_ACTIVE) {
         enter(life, TEARDOWN);
     } else {
-        end_graph(life); /* before the begin it is DONE at once; advance() sees it */
+        end_graph(life); /* Before its begin that makes it DONE at once. */
+    }
+    if (life->phase.state < RUN) {
+        callbacks_cancel(life->callbacks);
     }
 }
 
@@ -431,7 +446,8 @@ static void checked(struct lifecycle *life, const char *why)
     life->checking = false;
     if (!why) {
         life->failed_checks = 0;
-    } else if (++life->failed_checks >= life->task->checks && life->phase.state == RUN) {
+    } else if (++life->failed_checks >= life->task->checks &&
+               life->task->graph->stage == GRAPH_ACTIVE) {
         CLEANUP(mem_freep) char *reason = str_printf("Sanity check failed: %s", why);
 
         end(life, true, life->task->graph->finalization_wait_ms, reason);
@@ -448,7 +464,7 @@ static void on_called(void *ctx, const char *why)
     case INITIALIZE:
     case CONFIGURE:
         if (life->ending) {
-            break; /* The graph is done already; advance() finalizes. */
+            break; /* The graph is done already; on_before_sleep() goes on. */
         }
         if (why) {
             CLEANUP(mem_freep) char *reason = str_printf("Task failed. %s", why);

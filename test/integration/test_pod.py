@@ -416,6 +416,7 @@ def test_an_idle_pod_is_small_and_asleep(home):
         def switches():
             text = open(f"/proc/{pod.popen.pid}/status").read()
             return int(text.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+        wait_until("asleep", lambda: "S (sleeping)" in open(f"/proc/{pod.popen.pid}/status").read())
         before = switches()
         time.sleep(0.5)  # what is measured is that nothing happens
         after = switches()
