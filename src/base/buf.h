@@ -22,7 +22,8 @@ void buf_reserve(struct buf *buf, size_t extra);
 void buf_add(struct buf *buf, const void *bytes, size_t len);
 void buf_add_text(struct buf *buf, const char *text);
 void buf_addf(struct buf *buf, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void buf_vaddf(struct buf *buf, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
+void buf_vaddf(struct buf *buf, const char *fmt, va_list ap)
+    __attribute__((format(printf, 2, 0), nonnull(2)));
 
 /* Drop the first n bytes. */
 void buf_drop(struct buf *buf, size_t n);

@@ -19,9 +19,8 @@
 #include <arpa/inet.h>
 #include <string.h>
 
-static void acl_drop(struct acl_table *table, struct acl *acl)
+static void acl_free(struct acl *acl)
 {
-    HASH_DEL(table->all, acl);
     jute_acl_free(acl->entries, acl->n_entries);
     buf_fini(&acl->key);
     free(acl);
@@ -29,12 +28,13 @@ static void acl_drop(struct acl_table *table, struct acl *acl)
 
 void acl_table_fini(struct acl_table *table)
 {
-    struct acl *acl = NULL;
-    struct acl *tmp = NULL;
+    struct acl *acl = table->all;
+    struct acl *next = NULL;
 
-    HASH_ITER(hh, table->all, acl, tmp)
-    {
-        acl_drop(table, acl);
+    HASH_CLEAR(hh, table->all);
+    for (; acl != NULL; acl = next) {
+        next = acl->hh.next;
+        acl_free(acl);
     }
 }
 
@@ -84,7 +84,8 @@ struct acl *acl_intern(struct acl_table *table, const struct jute_acl *entries, 
 void acl_unref(struct acl_table *table, struct acl *acl)
 {
     if (acl != NULL && --acl->refs == 0) {
-        acl_drop(table, acl);
+        HASH_DEL(table->all, acl);
+        acl_free(acl);
     }
 }
 

@@ -611,11 +611,9 @@ static void put_children(struct engine *engine, struct engine_client *client, in
     struct jute_stat stat = znode_stat(node);
     CLEANUP(mem_freep) char **names = mem_alloc(((size_t)node->n_children + 1) * sizeof *names);
     struct jute_strings list = { names, 0 };
-    struct znode *child = NULL;
 
-    DL_FOREACH(node->first_child, child)
-    {
-        list.items[list.n++] = child->name;
+    for (const struct znode *child = node->first_child; child != NULL; child = child->next) {
+        list.items[list.n++] = (char *)(uintptr_t)child->name;
     }
     jute_put_children(answer(engine, client), xid, engine->tree.zxid, &list,
                       with_stat ? &stat : NULL);
@@ -778,13 +776,12 @@ static void end_session(struct engine *engine, struct zsession *session, struct 
 uint64_t engine_expire(struct engine *engine, struct engine_now now)
 {
     uint64_t next = now.mono_ms + (uint64_t)engine->limits.max_timeout_ms;
-    struct zsession *session = NULL;
-    struct zsession *tmp = NULL;
+    struct zsession *after = NULL;
 
-    HASH_ITER(hh, engine->sessions.all, session, tmp)
-    {
+    for (struct zsession *session = engine->sessions.all; session != NULL; session = after) {
         uint64_t due = session->heard_ms + (uint64_t)session->timeout_ms;
 
+        after = session->hh.next;
         if (due <= now.mono_ms) {
             end_session(engine, session, now);
         } else if (due < next) {

@@ -42,6 +42,11 @@ enum stmt {
     N_STMTS,
 };
 
+static const char INSERT_NODE[] =
+    "INSERT INTO node (id, parent, acl, owner, czxid, mzxid, pzxid, ctime, mtime,"
+    " version, aversion, created, name, data)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+
 static const char *const SQL[N_STMTS] = {
     [BEGIN] = "BEGIN IMMEDIATE",
     [COMMIT] = "COMMIT",
@@ -49,9 +54,7 @@ static const char *const SQL[N_STMTS] = {
     [ACL_ADD] = "INSERT INTO acl (id, entries) VALUES (?1, ?2)",
     [SESSION_SET] = "INSERT OR REPLACE INTO session (id, timeout_ms, passwd) VALUES (?1, ?2, ?3)",
     [SESSION_DROP] = "DELETE FROM session WHERE id = ?1",
-    [NODE_ADD] = "INSERT INTO node (id, parent, acl, owner, czxid, mzxid, pzxid, ctime, mtime,"
-                 " version, aversion, created, name, data)"
-                 " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+    [NODE_ADD] = INSERT_NODE,
     [NODE_DATA] = "UPDATE node SET mzxid = ?2, mtime = ?3, version = ?4, data = ?5 WHERE id = ?1",
     [NODE_CHILDREN] = "UPDATE node SET pzxid = ?2, created = ?3 WHERE id = ?1",
     [NODE_ACL] = "UPDATE node SET acl = ?2, aversion = ?3 WHERE id = ?1",
@@ -352,7 +355,7 @@ static void loaded_add(struct loaded *loaded, struct znode *node)
 {
     if (loaded->n == loaded->cap) {
         loaded->cap = loaded->cap > 0 ? loaded->cap * 2 : 256;
-        loaded->nodes = mem_realloc(loaded->nodes, loaded->cap * sizeof(struct znode *));
+        loaded->nodes = mem_realloc(loaded->nodes, loaded->cap * sizeof(void *));
     }
     loaded->nodes[loaded->n++] = node;
 }
@@ -370,7 +373,7 @@ static struct znode *loaded_find(const struct loaded *loaded, int64_t id)
     struct znode **found = NULL;
 
     if (loaded->n > 0) {
-        found = bsearch(&id, loaded->nodes, loaded->n, sizeof *loaded->nodes, compare_id);
+        found = bsearch(&id, loaded->nodes, loaded->n, sizeof(void *), compare_id);
     }
     return found != NULL ? *found : NULL;
 }
@@ -383,19 +386,6 @@ static struct acl *acl_by_id(const struct engine *engine, int64_t id)
         acl = acl->hh.next;
     }
     return acl;
-}
-
-static struct jute_bytes load_data(struct db_stmt *stmt, int index)
-{
-    size_t len = 0;
-    const void *bytes = db_col_blob(stmt, index, &len);
-    struct jute_bytes data = { NULL, bytes != NULL || len > 0 ? (int32_t)len : -1 };
-
-    if (len > 0) {
-        data.data = mem_alloc(len);
-        memcpy(data.data, bytes, len);
-    }
-    return data;
 }
 
 enum node_column {
@@ -416,6 +406,19 @@ enum node_column {
     COL_DATA_NULL,
 };
 
+static struct jute_bytes load_data(struct db_stmt *stmt)
+{
+    size_t len = 0;
+    const void *bytes = db_col_blob(stmt, COL_DATA, &len);
+    struct jute_bytes data = { NULL, db_col_int(stmt, COL_DATA_NULL) != 0 ? -1 : (int32_t)len };
+
+    if (bytes != NULL && len > 0) {
+        data.data = mem_alloc(len);
+        memcpy(data.data, bytes, len);
+    }
+    return data;
+}
+
 static int load_node(struct db_stmt *stmt, struct engine *engine, struct loaded *loaded,
                      struct err *err)
 {
@@ -431,12 +434,8 @@ static int load_node(struct db_stmt *stmt, struct engine *engine, struct loaded 
         (parent != NULL && (name == NULL || len == 0))) {
         return err_set(err, ERR_INVALID, "node %lld is damaged", (long long)id);
     }
-    struct jute_bytes data = { NULL, -1 };
+    struct jute_bytes data = load_data(stmt);
 
-    if (db_col_int(stmt, COL_DATA_NULL) == 0) {
-        data = load_data(stmt, COL_DATA);
-        data.len = data.len < 0 ? 0 : data.len;
-    }
     acl->refs++;
     engine->tree.last_id = id - 1; /* so that znode_add_take() gives it its own id */
     struct znode *node =

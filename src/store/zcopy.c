@@ -112,8 +112,8 @@ static int dial(const char *address, int *ret_fd, struct err *err)
         connect(fd, (struct sockaddr *)&addr, len) < 0) {
         return err_set(err, ERR_UNREACHABLE, "connect: %s", strerror(errno));
     }
-    *ret_fd = fd;
-    fd = -1;
+    *ret_fd = TAKE(fd);
+    fd = -1; /* TAKE() leaves 0, which is a descriptor, too. */
     return 0;
 }
 

@@ -216,14 +216,12 @@ static void flush_touched(struct zserver *server)
 /* Requests that were held back and whose connection has room again. */
 static void take_all_held(struct zserver *server)
 {
-    struct conn *conn = NULL;
 
     if (!server->any_held) {
         return;
     }
     server->any_held = false;
-    DL_FOREACH(server->conns, conn)
-    {
+    for (struct conn *conn = server->conns; conn != NULL; conn = conn->next) {
         take_held(conn);
         server->any_held |= conn->held;
     }
@@ -240,7 +238,6 @@ static void end_turn(struct zserver *server)
 
 void zserver_stop(struct zserver *server)
 {
-    struct conn *conn = NULL;
 
     if (server->stopping) {
         return;
@@ -250,8 +247,7 @@ void zserver_stop(struct zserver *server)
     uv_close((uv_handle_t *)&server->listener, NULL);
     uv_close((uv_handle_t *)&server->turn, NULL);
     uv_close((uv_handle_t *)&server->timer, NULL);
-    DL_FOREACH(server->conns, conn)
-    {
+    for (struct conn *conn = server->conns; conn != NULL; conn = conn->next) {
         conn_close(conn);
     }
 }
@@ -277,10 +273,8 @@ static void on_timer(uv_timer_t *timer)
 {
     struct zserver *server = timer->data;
     uint64_t next_ms = engine_expire(&server->engine, now_is(server));
-    struct conn *conn = NULL;
 
-    DL_FOREACH(server->conns, conn)
-    {
+    for (struct conn *conn = server->conns; conn != NULL; conn = conn->next) {
         if (!conn->greeted && conn->since_ms + HELLO_MS <= uv_now(server->loop)) {
             conn_close(conn);
         }

@@ -17,12 +17,12 @@
 
 void zsession_table_fini(struct zsession_table *table)
 {
-    struct zsession *session = NULL;
-    struct zsession *tmp = NULL;
+    struct zsession *session = table->all;
+    struct zsession *next = NULL;
 
-    HASH_ITER(hh, table->all, session, tmp)
-    {
-        HASH_DEL(table->all, session);
+    HASH_CLEAR(hh, table->all);
+    for (; session != NULL; session = next) {
+        next = session->hh.next;
         free(session);
     }
     free(table->dead);
@@ -108,15 +108,11 @@ void zsession_disown(struct zsession *session, struct znode *node)
 
 void zsession_log_clear(struct zsession_table *table)
 {
-    struct zsession *session = NULL;
-    struct zsession *tmp = NULL;
-
     table->n_dead = 0;
     if (table->n_dirty == 0) {
         return;
     }
-    HASH_ITER(hh, table->all, session, tmp)
-    {
+    for (struct zsession *session = table->all; session != NULL; session = session->hh.next) {
         session->saved = true;
         session->dirty = false;
     }

@@ -14,6 +14,7 @@
 
 #include "base/buf.h"
 
+#include <stdint.h>
 #include <string.h>
 #include <uthash.h>
 #include <utlist.h>
@@ -38,9 +39,10 @@ struct zwatch {
 static void make_key(struct buf *key, const struct zwatch_client *client, enum zwatch_kind kind,
                      const char *path)
 {
+    uintptr_t id = (uintptr_t)client;
     char letter = (char)kind;
 
-    buf_add(key, &client, sizeof client);
+    buf_add(key, &id, sizeof id);
     buf_add(key, &letter, 1);
     buf_add_text(key, path);
 }
@@ -97,6 +99,7 @@ static void drop(struct zwatch_table *table, struct zwatch *watch)
 {
     struct zwatch_path *entry = watch->at;
 
+    /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it misses that DL_DELETE2 moves the head. */
     HASH_DEL(table->by_client, watch);
     DL_DELETE2(entry->waiting[watch->kind], watch, path_prev, path_next);
     DL_DELETE2(watch->client->all, watch, client_prev, client_next);
@@ -149,11 +152,10 @@ struct zwatch_client *zwatch_take(struct zwatch_table *table, enum zwatch_kind k
 
 void zwatch_table_fini(struct zwatch_table *table)
 {
-    struct zwatch *watch = NULL;
-    struct zwatch *tmp = NULL;
+    struct zwatch *next = NULL;
 
-    HASH_ITER(hh, table->by_client, watch, tmp)
-    {
+    for (struct zwatch *watch = table->by_client; watch != NULL; watch = next) {
+        next = watch->hh.next;
         drop(table, watch);
     }
 }
