@@ -170,7 +170,7 @@ static int remove_in(int dir_fd, const char *name)
     int rv = 0;
 
     if (dir == NULL) {
-        CLEANUP(fd_closep) int unused = fd;
+        fd_closep(&fd);
         return -1;
     }
     for (struct dirent *entry; rv == 0 && (entry = readdir(dir)) != NULL;) {

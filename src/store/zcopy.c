@@ -95,7 +95,8 @@ static int recv_frame(const struct peer *peer, struct buf *ret_frame, struct err
     return recv_exactly(peer, ret_frame->data, len, err);
 }
 
-static int dial(const char *address, int *ret_fd, struct err *err)
+/* The descriptor is the peer's from the start, whatever happens. */
+static int dial(struct peer *peer, const char *address, struct err *err)
 {
     struct timeval patience = { .tv_sec = TIMEOUT_MS / 1000 };
     struct sockaddr_storage addr = { 0 };
@@ -103,17 +104,16 @@ static int dial(const char *address, int *ret_fd, struct err *err)
     if (hostport_parse(address, &addr, err) < 0) {
         return err_code(err);
     }
-    CLEANUP(fd_closep) int fd = socket(addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     socklen_t len =
         addr.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
 
+    peer->fd = fd;
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) < 0 ||
         setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) < 0 ||
         connect(fd, (struct sockaddr *)&addr, len) < 0) {
         return err_set(err, ERR_UNREACHABLE, "connect: %s", strerror(errno));
     }
-    *ret_fd = TAKE(fd);
-    fd = -1; /* TAKE() leaves 0, which is a descriptor, too. */
     return 0;
 }
 
@@ -139,7 +139,7 @@ static int peer_open(struct peer *peer, const char *text, struct err *err)
     CLEANUP(mem_freep) char *address = str_printf("%.*s", (int)len, text);
 
     peer->root = mem_strdup(text[len] != 0 && text[len + 1] != 0 ? text + len : "");
-    if (dial(address, &peer->fd, err) < 0 || greet(peer, err) < 0) {
+    if (dial(peer, address, err) < 0 || greet(peer, err) < 0) {
         return err_wrap(err, "%s", text);
     }
     return 0;
