@@ -696,7 +696,7 @@ static void request_watches(struct engine *engine, struct engine_client *client,
     bool found = false;
     enum jute_code code = Z_OK;
 
-    for (int kind = ZWATCH_DATA; kind <= ZWATCH_CHILD; kind++) {
+    for (enum zwatch_kind kind = ZWATCH_DATA; kind <= ZWATCH_CHILD; kind++) {
         if (call->version != WATCHER_ANY &&
             call->version != (kind == ZWATCH_CHILD ? WATCHER_CHILDREN : WATCHER_DATA)) {
             continue;

@@ -740,7 +740,7 @@ void jute_put_call(struct buf *out, int32_t xid, const struct jute_call *call)
             must(oa->serialize_Bool(oa, "watch", &watch));
             break;
         default:
-            assert(!"a request that no client of ours sends");
+            abort(); /* A request that no client of ours sends. */
         }
     }
     end(oa, out);
