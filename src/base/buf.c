@@ -51,12 +51,15 @@ void buf_vaddf(struct buf *buf, const char *fmt, va_list ap)
 {
     va_list again;
 
+    buf_reserve(buf, 0);
     va_copy(again, ap);
-    int n = vsnprintf(NULL, 0, fmt, again);
+    int n = vsnprintf(buf->data + buf->len, buf->cap - buf->len, fmt, again);
     va_end(again);
     assert(n >= 0);
-    buf_reserve(buf, (size_t)n);
-    (void)vsnprintf(buf->data + buf->len, (size_t)n + 1, fmt, ap);
+    if ((size_t)n >= buf->cap - buf->len) {
+        buf_reserve(buf, (size_t)n);
+        (void)vsnprintf(buf->data + buf->len, (size_t)n + 1, fmt, ap);
+    }
     buf->len += (size_t)n;
 }
 
