@@ -428,7 +428,8 @@ static void set_method(struct httpc_flight *flight)
     }
     if (call->body != NULL || str_eq(method, "POST") || str_eq(method, "PUT")) {
         curl_easy_setopt(easy, CURLOPT_POSTFIELDS, call->body ?: "");
-        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body_len);
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
+                         (curl_off_t)(call->body != NULL ? call->body_len : 0));
     }
     curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method);
 }

@@ -27,11 +27,10 @@ static int parse(struct values *v, struct err *err, int argc, char **argv)
     return args_parse(&spec, argc, argv, &v->rest, err);
 }
 
-#define PARSE(v, err, ...)                                                   \
-    ({                                                                       \
-        char *argv_[] = { (char[]){ "prog" }, __VA_ARGS__, NULL };           \
-        parse((v), (err), (int)(sizeof argv_ / sizeof argv_[0]) - 1, argv_); \
-    })
+/* Compound literals, so that the words live as long as what points to them. */
+#define PARSE(v, err, ...)                                                           \
+    parse((v), (err), (int)(sizeof((char *[]){ __VA_ARGS__ }) / sizeof(char *)) + 1, \
+          (char *[]){ W("prog"), __VA_ARGS__, NULL })
 #define W(text) ((char[]){ text })
 
 static void values_land_where_they_belong(void **state)
