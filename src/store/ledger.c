@@ -344,6 +344,7 @@ static int load_sessions(struct ledger *ledger, struct engine *engine, uint64_t 
 struct loaded {
     struct znode **nodes;
     size_t n, cap;
+    struct acl *last_acl; /* Neighbours mostly have the same. */
 };
 
 static void loaded_free(const struct loaded *loaded)
@@ -378,12 +379,14 @@ static struct znode *loaded_find(const struct loaded *loaded, int64_t id)
     return found != NULL ? *found : NULL;
 }
 
-static struct acl *acl_by_id(const struct engine *engine, int64_t id)
+static struct acl *loaded_acl(struct loaded *loaded, const struct engine *engine, int64_t id)
 {
-    struct acl *acl = engine->tree.acls.all;
+    struct acl *acl = loaded->last_acl;
 
-    while (acl != NULL && acl->id != id) {
-        acl = acl->hh.next;
+    if (acl == NULL || acl->id != id) {
+        for (acl = engine->tree.acls.all; acl != NULL && acl->id != id; acl = acl->hh.next) {
+        }
+        loaded->last_acl = acl;
     }
     return acl;
 }
@@ -425,7 +428,7 @@ static int load_node(struct db_stmt *stmt, struct engine *engine, struct loaded 
     int64_t id = db_col_int(stmt, COL_ID);
     int64_t owner = db_col_int(stmt, COL_OWNER);
     struct znode *parent = loaded_find(loaded, db_col_int(stmt, COL_PARENT));
-    struct acl *acl = acl_by_id(engine, db_col_int(stmt, COL_ACL));
+    struct acl *acl = loaded_acl(loaded, engine, db_col_int(stmt, COL_ACL));
     struct zsession *session = owner != 0 ? zsession_find(&engine->sessions, owner) : NULL;
     size_t len = 0;
     const char *name = db_col_blob(stmt, COL_NAME, &len);

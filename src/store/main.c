@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 static const char PROGRAM[] = "davit-store";
 
@@ -116,6 +117,7 @@ static int run(struct options *options, struct err *err)
         return err_code(err);
     }
     raise_file_limit();
+    (void)umask(0077); /* The file holds the sessions' passwords. */
     (void)uv_loop_init(&loop);
     int rv = serve(&loop, options, err);
 
