@@ -500,30 +500,36 @@ int child_start_time(pid_t pid, uint64_t *ret_ticks, struct err *err)
     return 0;
 }
 
-int child_watch(struct child *child, uv_loop_t *loop, pid_t pid, uint64_t start_time, child_cb cb,
-                struct err *err)
+static int check_same(pid_t pid, uint64_t start_time, struct err *err)
 {
-    void *data = child->data;
     uint64_t ticks = 0;
 
-    *child = (struct child){ .data = data, .pid = pid, .foreign = true };
-    CLEANUP(fd_closep) int pidfd = pid > 0 ? pidfd_open(pid, 0) : -1;
-    if (pidfd < 0) {
-        return err_set(err, ERR_NOTFOUND, "no process %d", (int)pid);
-    }
-    /* Read after the pidfd is open: from here on the pid cannot change its owner
-     * without the pidfd telling. */
     if (child_start_time(pid, &ticks, err) < 0) {
         return err_code(err);
     }
     if (ticks != start_time) {
         return err_set(err, ERR_NOTFOUND, "pid %d is another process now", (int)pid);
     }
-    child->pidfd = pidfd;
-    if (watch(child, loop, cb, err) < 0) {
+    return 0;
+}
+
+int child_watch(struct child *child, uv_loop_t *loop, pid_t pid, uint64_t start_time, child_cb cb,
+                struct err *err)
+{
+    void *data = child->data;
+
+    *child = (struct child){ .data = data, .pid = pid, .foreign = true };
+    child->pidfd = pid > 0 ? pidfd_open(pid, 0) : -1;
+    if (child->pidfd < 0) {
+        return err_set(err, ERR_NOTFOUND, "no process %d", (int)pid);
+    }
+    /* Checked after the pidfd is open: from here on the pid cannot change its owner
+     * without the pidfd telling. */
+    if (check_same(pid, start_time, err) < 0 || watch(child, loop, cb, err) < 0) {
+        fd_closep(&child->pidfd);
+        child->pidfd = -1;
         return err_code(err);
     }
-    pidfd = -1; /* The child's now. */
     return 0;
 }
 
