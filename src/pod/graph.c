@@ -416,19 +416,19 @@ static enum graph_state state_after(const struct graph *graph, struct graph_proc
     return process->runs >= GRAPH_RUNS_MAX ? GRAPH_FAILED : GRAPH_WAITING;
 }
 
-void graph_ended(struct graph *graph, size_t index, int exit_code, int term_signal, uint64_t now_ms,
-                 struct graph_actions *actions)
+void graph_ended(struct graph *graph, size_t process, int exit_code, int term_signal,
+                 uint64_t now_ms, struct graph_actions *actions)
 {
-    struct graph_process *process = &graph->processes[index];
+    struct graph_process *ended = &graph->processes[process];
 
-    if (process->state != GRAPH_RUNNING) {
+    if (ended->state != GRAPH_RUNNING) {
         return;
     }
-    process->ended = true;
-    process->exit_code = exit_code;
-    process->term_signal = term_signal;
-    process->ready_ms = later(now_ms, process->spec.min_duration_ms);
-    process->state = state_after(graph, process);
+    ended->ended = true;
+    ended->exit_code = exit_code;
+    ended->term_signal = term_signal;
+    ended->ready_ms = later(now_ms, ended->spec.min_duration_ms);
+    ended->state = state_after(graph, ended);
     advance(graph, now_ms, actions);
 }
 

@@ -245,6 +245,26 @@ def test_kill_9_of_davit_pod_takes_its_processes_along(home):
         assert with_token(pod.token) == [] or all(p not in pids for p in with_token(pod.token))
 
 
+@pytest.mark.parametrize("point", ["pod.before_start", "pod.after_start", "pod.process_ended",
+                                   "pod.before_state", "pod.after_state"])
+@pytest.mark.parametrize("nth", [1, 2])
+def test_death_at_any_point_leaves_no_process_and_an_honest_state(home, point, nth):
+    if point.encode() not in program().read_bytes():
+        pytest.skip("built without -Dfaults=true: no crash points")
+    with Pod(home, [process("a", "true"), process("b", "sleep 600")],
+             constraints=[{"order": ["a", "b"]}],
+             env={"DAVIT_CRASH_AT": f"{point}:{nth}", "DAVIT_CRASH_LOG": str(home / "crashes")}
+             ) as pod:
+        if (point, nth) == ("pod.process_ended", 2):
+            pod.agent.wait("b runs", lambda: "pid" in pod.agent.state()["processes"].get("b", {}))
+            pod.agent.tell(type="stop", grace_ms=5000)
+        assert pod.popen.wait(10) == -signal.SIGKILL
+        wait_until("all is gone", lambda: with_token(pod.token) == [], 5)
+        assert (home / "crashes").read_text().split().count(point) == nth
+        if (home / "state.json").exists():
+            assert pod.status()["state"] in ("running", "stopping")
+
+
 # --- agents come and go ---
 
 def test_an_agent_may_come_back_and_several_may_be_there(home):

@@ -196,10 +196,9 @@ def test_records_nobody_fetches_are_bounded_and_counted(home, hooks):
         pod.agent.close()
         wait_until("300 checks", lambda: hooks.order().count("sanity_check") >= 300, 60)
         agent = pod.connect()
-        agent.wait("records", lambda: agent.of("hook"))
-        agent.wait_state("running")
-        assert len(agent.of("hook")) <= 262  # those of before, and a few that came since
-        assert agent.of("hook")[-1].get("dropped", 0) > 0
+        agent.wait("a count of the lost", lambda: any(m.get("dropped") for m in agent.of("hook")))
+        seen = {m["record"]["run_id"] for m in agent.of("hook")}
+        assert len(seen) < hooks.order().count("sanity_check")
         assert (home / "hooks.jsonl").stat().st_size <= 600 * 1024
         rss, _ = pod.memory_kb()
         print(f"RSS with 256 records: {rss} KiB")
