@@ -249,11 +249,13 @@ void op_run_answer(struct op_run *run, struct rpc_request *request, json_t *answ
 {
     struct op_pending *pending = mem_alloc(sizeof *pending);
 
-    *pending =
-        (struct op_pending){ .ops = run->ops, .run = run, .request = request, .answer = answer };
-    if (op_record_is_over(run->record)) {
-        json_put_bool(answer, "over", true);
-    }
+    *pending = (struct op_pending){
+        .ops = run->ops,
+        .run = run,
+        .request = request,
+        .answer = answer,
+        .ends = op_record_is_over(run->record),
+    };
     DL_APPEND(run->pending, pending);
     pending->sync.data = pending;
     state_sync_start(run->ops->state, &pending->sync, on_durable);
@@ -770,13 +772,16 @@ static char *read_token(const char *path)
 void operations_new(const struct operations_options *options, struct operations **ret_operations)
 {
     struct operations *ops = mem_alloc(sizeof *ops);
-    CLEANUP(mem_freep) char *locks = file_join(options->dir, "op");
     struct err err = { 0 };
 
     ops->options = *options;
+    /* davit-op works in "/". */
+    ops->options.dir = ops->dir = file_absolute(options->dir);
+    ops->options.hooks_dir = ops->hooks_dir = file_absolute(options->hooks_dir);
+    CLEANUP(mem_freep) char *locks = file_join(ops->dir, "op");
     ops->next_number = 1;
     ops->armed_ms = UINT64_MAX;
-    ops->journal = file_join(options->dir, "hooks.db");
+    ops->journal = file_join(ops->dir, "hooks.db");
     ops->token = read_token(options->token_file);
     /* /proc gives no size, so not file_read(). */
     FILE *boot = fopen("/proc/sys/kernel/random/boot_id", "re");
@@ -802,6 +807,8 @@ static void on_timer_closed(uv_handle_t *handle)
     operations_cb cb = ops->close_cb;
     void *data = ops->close_data;
 
+    free(ops->dir);
+    free(ops->hooks_dir);
     free(ops->journal);
     free(ops->token);
     free(ops);

@@ -69,7 +69,7 @@ struct operations {
     struct op_load *load;
 
     char boot_id[64], host[256];
-    char *journal, *token;
+    char *dir, *hooks_dir, *journal, *token; /* Absolute paths. */
     struct httpc *httpc;
 
     uint64_t next_number;
