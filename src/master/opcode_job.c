@@ -111,6 +111,7 @@ static void step_end(struct step *step, const struct err *err)
 {
     struct opcode_work *work = step->work;
     json_t *result = TAKE(step->result);
+    struct err outcome = err != NULL ? *err : (struct err){ 0 }; /* err may lie in step. */
 
     state_unlisten(&step->listener);
     state_sync_forget(&step->sync);
@@ -118,9 +119,9 @@ static void step_end(struct step *step, const struct err *err)
     free(step->job);
     strv_free(step->tasks);
     free(step);
-    if (err != NULL && err->code != 0) {
+    if (outcome.code != 0) {
         json_decref(result);
-        opcode_work_done(work, NULL, err);
+        opcode_work_done(work, NULL, &outcome);
     } else {
         opcode_work_done(work, result, NULL);
     }

@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: Apache-2.0
+"""davit-master over a real davit-store; the agents are played by the test.
+
+What a master does with jobs, tasks and nodes, and that none of it is lost when it,
+or the store, dies.  Contract: aurora.md 4.1-4.3, docs/architecture.md.
+"""
+import json
+import uuid
+
+import pytest
+import yaml_subset
+
+from masters import FakeAgent, Master, hello, key, masters
+from servers import davit_store, wait_until
+
+
+@pytest.fixture
+def store(tmp_path):
+    with davit_store(tmp_path / "store") as server:
+        yield server
+
+
+@pytest.fixture
+def master(tmp_path, store):
+    with masters(Master(tmp_path, store)) as (one,):
+        yield one
+
+
+@pytest.fixture
+def agent(store, master):
+    with FakeAgent(store) as one:
+        wait_until("the node is known", lambda: any(n["alive"] for n in master.get("/v1/nodes")["items"]))
+        yield one
+
+
+def succeeded(operation):
+    assert operation["state"] == "succeeded", operation
+    return operation["opcodes"][0]
+
+
+def test_create_run_kill(master, agent):
+    opcode = succeeded(master.wait(master.create(instances=3, ports=("http",))))
+    assert opcode["result"]["instances"] == 3 and opcode["result"]["placed"] == 3
+    assert opcode["post_nodes"] == ["node1"]
+    assert opcode["pre_vars"]["JOB_KEY"] == key() and opcode["pre_vars"]["JOB_MEMORY"] == "16"
+    assert master.states() == ["ASSIGNED"] * 3
+    tasks = master.tasks()
+    intents = agent.intents()
+    assert set(intents) == {task["id"] for task in tasks}
+    for task in tasks:
+        intent = yaml_subset.parse(intents[task["id"]])
+        davit = intent["config"]["davit"]
+        assert intent["run_as"] == "www" and davit["desired"] == "running"
+        assert davit["instance"] == task["instance"] and davit["ports"] == task["ports"]
+        assert 31000 <= task["ports"]["http"] <= 31999 and task["host"] == "node1"
+    assert len({task["ports"]["http"] for task in tasks}) == 3
+
+    agent.run_all()
+    master.wait_states(["RUNNING"] * 3)
+    op_id = master.kill_job(message="enough")
+    master.wait_states(["KILLING"] * 3)
+    wait_until("intents say stopped", lambda: agent.stopped() == set(intents))
+    assert "Killed by root" in next(iter(agent.intents().values()))
+    assert master.get(f"/v1/operations/{op_id}")["state"] == "running"
+    agent.stop_all()
+    opcode = succeeded(master.wait(op_id))
+    assert sorted(opcode["result"]["instances"]) == [0, 1, 2] and opcode["post_nodes"] == ["node1"]
+    assert opcode["pre_vars"]["INSTANCES"] == "0 1 2" and opcode["pre_vars"]["REASON"] == "enough"
+    assert master.states(active="false") == ["KILLED"] * 3
+    assert master.tasks()[0]["events"][-2]["message"] == "Killed by root.\nenough"
+    assert agent.intents() == {}
+    assert master.get("/v1/nodes")["items"][0]["tasks"] == 0
+
+
+def test_a_service_that_ends_is_rescheduled_and_throttled(master, agent):
+    master.wait(master.create())
+    first = master.tasks()[0]["id"]
+    agent.report(first, "running")
+    master.wait_states(["RUNNING"])
+    agent.report(first, "failed", "exit 1")
+    master.wait_states(["THROTTLED"])
+    new = master.tasks(active="true")[0]
+    assert new["ancestor"] == first and new["instance"] == 0 and new["failures"] == 1
+    assert new["events"][0]["message"] == "Rescheduled, penalized for 30000 ms for flapping"
+    old = master.get(f"/v1/tasks/{first}")
+    assert old["state"] == "FAILED" and old["events"][-1]["message"] == "exit 1"
+    assert agent.intents() == {}
+
+
+def test_a_lost_pod_is_rescheduled_at_once(master, agent):
+    master.wait(master.create())
+    first = master.tasks()[0]["id"]
+    agent.report(first, "running")
+    agent.report(first, "lost", "the machine was rebooted")
+    wait_until("another run", lambda: set(agent.intents()) and first not in agent.intents())
+    new = master.tasks(active="true")[0]
+    assert new["state"] == "ASSIGNED" and new["events"][0]["message"] == "Rescheduled"
+
+
+def test_a_batch_job_fails_for_good_after_max_task_failures(master, agent):
+    master.wait(master.create(service=False, max_task_failures=2))
+    first = master.tasks()[0]["id"]
+    agent.report(first, "failed", "exit 1")
+    master.wait_states(["THROTTLED"])
+    killed = master.wait(master.kill_job())
+    succeeded(killed)
+    # A run that was never placed leaves no history.
+    assert master.states(active="true") == [] and master.states(active="false") == ["FAILED"]
+
+    master.wait(master.create(name="once", service=False))
+    agent.report(master.tasks("once")[0]["id"], "finished")
+    wait_until("it is over", lambda: master.states("once", "false") == ["FINISHED"])
+    assert master.states("once") == []
+
+
+def test_what_does_not_fit_waits_and_says_why(master, agent):
+    opcode = succeeded(master.wait(master.create(name="big", cpu=5.0)))
+    assert opcode["result"]["placed"] == 0
+    assert master.tasks("big")[0]["state"] == "PENDING"
+    assert master.tasks("big")[0]["reason"] == "Insufficient: CPU"
+    master.wait(master.create(name="fat", ram=9 << 30))
+    assert master.tasks("fat")[0]["reason"] == "Insufficient: RAM"
+    succeeded(master.wait(master.kill_job("big")))
+    status, body = master.request("GET", f"/v1/jobs/{key('big')}")
+    assert status == 404 and body["code"] == "notfound"
+
+
+def test_room_that_comes_back_is_used(master, agent):
+    master.wait(master.create(name="a", cpu=3.0))
+    master.wait(master.create(name="b", cpu=3.0))
+    assert master.states("b") == ["PENDING"]
+    agent.run_all()
+    op_id = master.kill_job("a")
+    wait_until("asked to stop", agent.stopped)
+    agent.stop_all()
+    master.wait(op_id)
+    master.wait_states(["ASSIGNED"], "b")
+
+
+@pytest.mark.parametrize("change, status, said", [
+    ({"instances": 0}, 422, "Instance count must be positive."),
+    ({"instances": 5000}, 422, "Instance count must be between 1 and 4000 inclusive."),
+    ({"environment": "production"}, 422, "Job environment production doesn't match:"),
+    ({"role": "a/b"}, 422, "Invalid role"),
+    ({"cluster": "elsewhere"}, 422, "this is cluster devcluster"),
+    ({"task": {"name": "x"}}, 422, "must all be positive"),
+    ({"task": None}, 422, "Task required"),
+    ({"cron_schedule": "* * * * *"}, 422, "calling scheduleCronJob"),
+])
+def test_bad_jobs_are_refused_and_leave_nothing(master, change, status, said):
+    job = {**hello(), **change}
+    body = {"id": str(uuid.uuid4()), "user": "root", "opcodes": [{"op": "OP_JOB_CREATE", "job": job}]}
+    got, answer = master.request("POST", "/v1/operations", body)
+    assert got == status and said in answer["detail"], answer
+    assert master.get("/v1/operations")["items"] == [] and master.get("/v1/jobs")["items"] == []
+
+
+def test_a_job_that_runs_cannot_be_created_again(master, agent):
+    master.wait(master.create())
+    body = {"id": str(uuid.uuid4()), "user": "root", "opcodes": [{"op": "OP_JOB_CREATE", "job": hello()}]}
+    status, answer = master.request("POST", "/v1/operations", body)
+    assert status == 409 and answer["detail"] == "Job www/devel/hello already exists"
+
+
+@pytest.mark.parametrize("method, path, body, status", [
+    ("GET", "/v1/nothing", None, 404),
+    ("GET", "/v1/tasks?job=a/b/c/d/e", None, 400),
+    ("GET", "/v1/tasks?active=maybe", None, 400),
+    ("GET", "/v1/tasks?since=x", None, 400),
+    ("GET", "/v1/jobs/devcluster/www/devel/none", None, 404),
+    ("GET", "/v1/tasks/none/logs", None, 404),
+    ("GET", "/v1/hook-runs?limit=0", None, 400),
+    ("PUT", "/v1/operations", "{}", 405),
+    ("POST", "/v1/operations", "{", 400),
+    ("POST", "/v1/operations", "[]", 400),
+    ("POST", "/v1/operations", "{\"id\":\"x\"}", 400),
+    pytest.param("POST", "/v1/operations", "x" * 600000, 413, id="too-big"),
+    ("POST", "/v1/hook-runs", "{\"records\":[{}]}", 400),
+])
+def test_malformed_requests_are_refused(master, method, path, body, status):
+    got, answer = master.request(method, path, body)
+    assert got == status, (got, answer)
+    assert answer["status"] == status and answer["code"]
+    master.get("/v1/status")
+
+
+def test_a_lost_node_gives_its_tasks_away_and_gets_told_when_it_returns(tmp_path, store):
+    with masters(Master(tmp_path, store, args=["--node-lost-ms", "300"])) as (master,), \
+            FakeAgent(store, "one") as one:
+        wait_until("the node is known", lambda: master.get("/v1/nodes")["items"])
+        master.wait(master.create())
+        old = master.tasks()[0]["id"]
+        one.report(old, "running")
+        master.wait_states(["RUNNING"])
+        with FakeAgent(store, "two") as two:
+            one.go()
+            wait_until("it went to the other node", lambda: two.intents())
+            assert master.get(f"/v1/tasks/{old}")["state"] == "LOST"
+            assert one.stopped() == {old}  # The intent stays: the pod may live.
+            one.come()
+            one.report(old, "killed")
+            wait_until("the stray is gone", lambda: not one.intents())
+            assert master.states() == ["ASSIGNED"]
+
+
+def test_long_polls_wait_for_a_change(master, agent):
+    master.wait(master.create())
+    seen = master.get(f"/v1/tasks?job={key()}")
+    assert seen["items"][0]["state"] == "ASSIGNED"
+    agent.run_all()
+    wait_until("RUNNING is told", lambda: master.get(
+        f"/v1/tasks?job={key()}&since={seen['revision']}&wait=5000")["items"][0]["state"] == "RUNNING")
+    seen = master.get("/v1/tasks")
+    later = master.get(f"/v1/tasks?since={seen['revision']}&wait=100")
+    assert later["revision"] == seen["revision"]
+
+
+def test_a_second_master_refuses_then_takes_over(tmp_path, store):
+    one, two = Master(tmp_path, store, "one"), Master(tmp_path, store, "two")
+    with masters(one, two), FakeAgent(store) as agent:
+        wait_until("the node is known", lambda: one.get("/v1/nodes")["items"])
+        status, problem = two.request("GET", "/v1/jobs")
+        assert status == 503 and problem["leader"]["socket"] == str(one.dir / "api.sock")
+        assert two.get("/v1/status")["leading"] is False
+        one.wait(one.create(instances=2))
+        agent.run_all()
+        one.wait_states(["RUNNING"] * 2)
+        before = {task["id"] for task in one.tasks()}
+        revision = one.get("/v1/status")["revision"]
+        one.kill()
+        wait_until("the other leads", lambda: two.get("/v1/status")["leading"])
+        assert {task["id"] for task in two.tasks()} == before and two.states() == ["RUNNING"] * 2
+        assert two.get("/v1/status")["revision"] > revision
+        op_id = two.kill_job()
+        wait_until("asked to stop", lambda: agent.stopped() == before)
+        agent.stop_all()
+        succeeded(two.wait(op_id))
+
+
+def test_a_restart_of_the_store_does_not_end_the_term(tmp_path, store, master, agent):
+    epoch = master.get("/v1/status")["epoch"]
+    for nr in range(3):
+        op_ids = [master.create(name=f"j{nr}{i}", instances=20, cpu=0.001) for i in range(2)]
+        store.kill()
+        store.start()
+        for op_id in op_ids:
+            succeeded(master.wait(op_id))
+    assert master.get("/v1/status")["epoch"] == epoch
+    assert len(master.get("/v1/tasks")["items"]) == 120
+    wait_until("all intents are there", lambda: len(agent.intents()) == 120)
+
+
+@pytest.mark.parametrize("point", ["master.job.before", "master.job.after", "master.task.before",
+                                   "master.task.after", "master.operation.before:2",
+                                   "master.operation.after:3"])
+def test_kill_9_at_a_write_loses_nothing(tmp_path, store, point):
+    """Needs a build with -Dfaults=true for the points to be there; says so otherwise."""
+    one = Master(tmp_path, store, env={"DAVIT_CRASH_AT": point})
+    with FakeAgent(store) as agent:
+        with masters(one):
+            op_id = str(uuid.uuid4())
+            body = {"id": op_id, "user": "root",
+                    "opcodes": [{"op": "OP_JOB_CREATE", "job": hello(instances=5)}]}
+            accepted = False
+            try:
+                accepted = one.request("POST", "/v1/operations", body)[0] == 202
+                wait_until("it dies", lambda: one.process.poll() is not None, 3)
+            except (ConnectionError, OSError):
+                one.process.wait(5)
+            except AssertionError:
+                pytest.skip("this build has no crash points (-Dfaults=true)")
+        two = Master(tmp_path, store)
+        with masters(two):
+            wait_until("it leads", lambda: two.get("/v1/status")["leading"])
+            if not accepted:
+                status, _ = two.request("GET", f"/v1/operations/{op_id}")
+                if status == 404:
+                    return
+            ended = two.wait(op_id, 30)
+            assert ended["state"] in ("succeeded", "disappeared", "failed"), ended
+            count = len(two.tasks())
+            assert count in (0, 5), count
+            if count:
+                wait_until("intents", lambda: len(agent.intents()) == 5)
+            ids = {task["id"] for task in two.tasks()}
+            assert set(agent.intents()) == ids
+            assert sorted(task["instance"] for task in two.tasks()) == list(range(count))
