@@ -66,5 +66,9 @@ void engine_request(struct engine *engine, struct engine_client *client, const c
 /* End the sessions that were not heard in time.  Gives back when to look again. */
 uint64_t engine_expire(struct engine *engine, struct engine_now now);
 
+/* The server itself was away so long (a disk that hung, SIGSTOP): that is not the clients'
+ * silence, and their requests may be waiting. */
+void engine_forgive(struct engine *engine, uint64_t away_ms);
+
 /* Is there anything that the ledger has to write? */
 bool engine_changed(const struct engine *engine);

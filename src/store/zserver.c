@@ -65,6 +65,7 @@ struct zserver {
     uv_timer_t timer;
     struct conn *conns;
     size_t n_conns;
+    uint64_t timer_due_ms;
     bool any_held;
     bool stopping;
     struct err failure;
@@ -265,6 +266,7 @@ static void arm_timer(struct zserver *server, uint64_t next_ms)
         wait_ms = (uint64_t)server->options.tick_ms;
     }
     if (!server->stopping && (server->conns != NULL || server->engine.sessions.all != NULL)) {
+        server->timer_due_ms = now_ms + wait_ms;
         (void)uv_timer_start(&server->timer, on_timer, wait_ms, 0);
     }
 }
@@ -272,6 +274,13 @@ static void arm_timer(struct zserver *server, uint64_t next_ms)
 static void on_timer(uv_timer_t *timer)
 {
     struct zserver *server = timer->data;
+    uint64_t late_ms = uv_now(server->loop) - server->timer_due_ms;
+
+    if (late_ms > (uint64_t)server->options.tick_ms) {
+        log_warn("the store was away, sessions get that time back ms=%llu",
+                 (unsigned long long)late_ms);
+        engine_forgive(&server->engine, late_ms);
+    }
     uint64_t next_ms = engine_expire(&server->engine, now_is(server));
 
     for (struct conn *conn = server->conns; conn != NULL; conn = conn->next) {

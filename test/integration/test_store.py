@@ -7,6 +7,7 @@ import signal
 import struct
 import subprocess
 import threading
+import time
 
 import pytest
 from kazoo.client import KazooClient
@@ -133,6 +134,17 @@ def test_sigterm_under_load_loses_nothing(tmp_path):
         server.start()
         for writer in writers:
             writer.check()
+
+
+def test_time_that_the_store_was_away_is_nobodys_silence(tmp_path):
+    with servers.davit_store(tmp_path) as server, Raw(server.port, timeout_ms=400) as raw:
+        raw.ask(rawzk.CREATE, create_body("/e", flags=1))
+        server.process.send_signal(signal.SIGSTOP)
+        stopped = time.monotonic()
+        wait_until("a second", lambda: time.monotonic() > stopped + 1)
+        server.process.send_signal(signal.SIGCONT)
+        assert raw.ask(rawzk.EXISTS, path_watch("/e")).err == 0
+        assert raw.closed()  # and then it does expire
 
 
 def test_most_connections(tmp_path):
