@@ -21,7 +21,7 @@
  * Failure: a group that cannot be emptied is reported by tree_kill's ERR_TIMEOUT and its
  * directory left to the next owner of the token.
  * Invariants: group directories are named davit-<token>, short-lived ones davit-s<pid>-<n>
- * (removed at exit, or by the next program that finds their pid dead); limits are set in v2
+ * (removed at exit, or by tree_remove_stale() when their owner is dead); limits are set in v2
  * files where the kernel offers them, else in the v1 hierarchy that has the controller.
  */
 #include "base/tree.h"
@@ -86,6 +86,8 @@ static struct tree *spares;
 static struct tree *open_sweeps; /* Live trees on the sweep rung. */
 
 static void kill_v1(int dir_fd);
+static void remove_group(int base_fd, const char *name, int depth);
+static bool group_is_empty(int dir_fd);
 
 /* --- What is there. --- */
 
@@ -227,30 +229,42 @@ static bool can_namespace(void)
     return caps != NULL && (strtoull(caps + 7, NULL, 16) >> 21 & 1) != 0; /* CAP_SYS_ADMIN */
 }
 
-/* Short-lived groups whose program was killed before it could remove them.  What is still
- * in one was started by a hook that nobody waits for any more. */
+/* Is nobody holding the group any more?  Its owner locks it for life; the pid in a
+ * short-lived one's name alone could be another PID namespace's. */
+static bool is_stale(int group, const char *name)
+{
+    long pid = str_starts(name, "davit-s") ? strtol(name + 7, NULL, 10) : 0;
+
+    if (pid > 0 && (kill((pid_t)pid, 0) == 0 || errno != ESRCH)) {
+        return false;
+    }
+    return flock(group, LOCK_EX | LOCK_NB) == 0;
+}
+
 static void remove_stale(int base_fd, bool v2)
 {
     int fd = base_fd >= 0 ? openat(base_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
 
     for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
-        long pid = str_starts(entry->d_name, "davit-s") ? strtol(entry->d_name + 7, NULL, 10) : 0;
-        if (pid <= 0 || kill((pid_t)pid, 0) == 0 || errno != ESRCH) {
+        if (!str_starts(entry->d_name, "davit-")) {
             continue;
         }
         CLEANUP(fd_closep)
         int group = openat(base_fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        /* The pid could be another namespace's: a living owner holds the lock, too. */
-        if (group < 0 || flock(group, LOCK_EX | LOCK_NB) < 0) {
+        if (group < 0 || !is_stale(group, entry->d_name)) {
             continue;
         }
-        if (v2) {
-            (void)write_small(group, "cgroup.kill", "1");
-        } else {
-            kill_v1(group);
+        /* What is still in a short-lived one was started by a hook that nobody waits for;
+         * a named one may have an owner to come, and is removed only when empty. */
+        if (str_starts(entry->d_name, "davit-s")) {
+            if (v2) {
+                (void)write_small(group, "cgroup.kill", "1");
+            } else {
+                kill_v1(group);
+            }
         }
-        (void)unlinkat(base_fd, entry->d_name, AT_REMOVEDIR);
+        remove_group(base_fd, entry->d_name, 0);
     }
     if (dir != NULL) {
         closedir(dir);
@@ -280,8 +294,15 @@ static void know_host(void)
     host.v1_works = can_group(host.v1_base[V1_FREEZER], "freezer.state") ||
                     can_group(host.v1_base[V1_PIDS], "cgroup.procs");
     host.pidns_works = can_namespace();
+}
+
+void tree_remove_stale(void)
+{
+    know_host();
     remove_stale(host.v2_base, true);
-    remove_stale(host.v1_base[V1_FREEZER], false);
+    for (int use = 0; use < V1_COUNT; use++) {
+        remove_stale(host.v1_base[use], false);
+    }
 }
 
 enum tree_rung tree_best_rung(void)
@@ -349,6 +370,8 @@ static void walk_groups(int dir_fd, int depth, void (*fn)(int dir_fd, void *arg)
     fn(dir_fd, arg);
 }
 
+/* The group and those below it, if there is no process in any: an empty one inside may
+ * belong to a pod that lives in the outer one. */
 static void remove_group(int base_fd, const char *name, int depth)
 {
     if (unlinkat(base_fd, name, AT_REMOVEDIR) == 0 || errno == ENOENT || depth >= DEPTH_MAX) {
@@ -356,7 +379,8 @@ static void remove_group(int base_fd, const char *name, int depth)
     }
     int fd = openat(base_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-    for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
+    bool empty = fd >= 0 && (depth > 0 || group_is_empty(fd));
+    for (struct dirent *entry; empty && dir != NULL && (entry = readdir(dir)) != NULL;) {
         if (entry->d_type == DT_DIR && entry->d_name[0] != '.') {
             remove_group(fd, entry->d_name, depth + 1);
         }
@@ -373,7 +397,7 @@ static int join_v1(struct tree *tree, enum v1_use use)
         return 0;
     }
     int dir_fd = make_group(host.v1_base[use], tree->name);
-    if (dir_fd >= 0 && tree->shortlived) {
+    if (dir_fd >= 0) {
         (void)flock(dir_fd, LOCK_EX | LOCK_NB);
     }
     int procs = dir_fd >= 0 ? openat(dir_fd, "cgroup.procs", O_WRONLY | O_CLOEXEC) : -1;
@@ -462,6 +486,15 @@ static void list_group(int dir_fd, void *arg)
             break;
         }
     }
+}
+
+static bool group_is_empty(int dir_fd)
+{
+    struct pid_list list = { 0 };
+
+    walk_groups(dir_fd, 0, list_group, &list);
+    free(list.pids);
+    return list.n == 0;
 }
 
 static void signal_list(const struct pid_list *list, int signum)
@@ -746,7 +779,7 @@ static int open_groups(struct tree *tree)
         /* An empty one of an earlier owner could be spent: begin with a fresh one. */
         remove_group(host.v2_base, tree->name, 0);
         tree->v2_fd = make_group(host.v2_base, tree->name);
-        if (tree->v2_fd >= 0 && tree->shortlived) {
+        if (tree->v2_fd >= 0) {
             (void)flock(tree->v2_fd, LOCK_EX | LOCK_NB);
         }
         return tree->v2_fd < 0 ? -1 : 0;

@@ -92,5 +92,9 @@ void tree_kill_start(struct tree_kill *kill, uv_loop_t *loop, struct tree *tree,
                      uint64_t deadline_ms, tree_kill_cb cb);
 void tree_kill_cancel(struct tree_kill *kill);
 
+/* Remove the groups that dead owners left: short-lived ones with what is still in them,
+ * others when they are empty.  For a program that recovers after a crash. */
+void tree_remove_stale(void);
+
 /* Remove the empty groups kept for short-lived trees; at the end of a program. */
 void tree_drop_spares(void);

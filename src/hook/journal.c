@@ -20,6 +20,7 @@
 #include "base/db.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "base/tree.h"
 
 #include <stdio.h>
 #include <string.h>
