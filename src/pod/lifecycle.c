@@ -295,7 +295,7 @@ static void on_check_due(uv_timer_t *timer)
     struct lifecycle *life = timer->data;
     uint64_t every_ms = life->task->check_every_ms;
 
-    if (life->phase.state == RUN && !life->calling) {
+    if (life->phase.state == RUN && life->task->graph->stage == GRAPH_ACTIVE && !life->calling) {
         life->checking = call(life, "sanity_check", every_ms, every_ms + KILL_AFTER_TERM_MS);
     }
 }

@@ -59,13 +59,32 @@ static void append(struct records *records, uint64_t seq, const char *run_id, ch
     records->last_seq = seq;
 }
 
+void records_lines(const struct records *records, struct buf *out)
+{
+    for (size_t i = 0; i < records->n; i++) {
+        buf_add(out, records->entries[i].line, records->entries[i].len);
+    }
+}
+
+static int rewrite(const struct records *records, struct err *err)
+{
+    CLEANUP_BUF text = { 0 };
+
+    if (records->n == 0) {
+        (void)unlink(records->path);
+        return 0;
+    }
+    records_lines(records, &text);
+    return file_write(records->path, text.data, text.len, 0600, false, err);
+}
+
 /* What cannot be read of our own file is no reason not to run the pod. */
 static void load(struct records *records)
 {
     CLEANUP_BUF text = { 0 };
     struct err err = { 0 };
 
-    if (file_read(records->path, 2 * RECORDS_BYTES_MAX, &text, &err) < 0) {
+    if (file_read(records->path, (size_t)2 * RECORDS_BYTES_MAX, &text, &err) < 0) {
         return;
     }
     CLEANUP(strv_freep) char **lines = str_split(buf_text(&text), "\n");
@@ -79,6 +98,9 @@ static void load(struct records *records)
             }
             proto_msg_fini(&msg);
         }
+    }
+    if (!str_ends(buf_text(&text), "\n")) {
+        (void)rewrite(records, &err); /* Else the next line would be glued to a torn one. */
     }
 }
 
@@ -102,25 +124,6 @@ void records_free(struct records *records)
     free(records->entries);
     free(records->path);
     free(records);
-}
-
-void records_lines(const struct records *records, struct buf *out)
-{
-    for (size_t i = 0; i < records->n; i++) {
-        buf_add(out, records->entries[i].line, records->entries[i].len);
-    }
-}
-
-static int rewrite(const struct records *records, struct err *err)
-{
-    CLEANUP_BUF text = { 0 };
-
-    if (records->n == 0) {
-        (void)unlink(records->path);
-        return 0;
-    }
-    records_lines(records, &text);
-    return file_write(records->path, text.data, text.len, 0600, false, err);
 }
 
 static int append_last(const struct records *records, struct err *err)

@@ -45,7 +45,7 @@ struct taskfile {
 };
 
 /* ERR_CONFIG says what is wrong with it, and where. */
-int taskfile_parse(const char *text, size_t len, struct taskfile **ret_task, struct err *err);
+int taskfile_parse(const char *bytes, size_t len, struct taskfile **ret_task, struct err *err);
 int taskfile_load(const char *home, struct taskfile **ret_task, struct err *err);
 void taskfile_free(struct taskfile *task);
 DEFINE_FREEP(struct taskfile, taskfile_free)
