@@ -392,6 +392,8 @@ int journal_recover(struct hook_journal *journal, json_t **ret_lost, struct err 
     json_t *json;
     int row;
 
+    /* What the dead ones started must not run on beside its own repetition. */
+    tree_remove_stale();
     if (db_prepare(journal->db,
                    "SELECT owner, record, pid, started_ms FROM runs WHERE open = 1 ORDER BY seq",
                    &stmt, err) < 0) {
