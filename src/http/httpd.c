@@ -891,6 +891,7 @@ static enum MHD_Result proceed(struct httpd_request *req)
     return MHD_YES;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the signature is libmicrohttpd's. */
 static enum MHD_Result on_access(void *cls, struct MHD_Connection *conn, const char *url,
                                  const char *method, const char *version, const char *bytes,
                                  size_t *len, void **con_cls)
