@@ -10,7 +10,7 @@
  *
  * ?after= is a wall time in milliseconds: journals have no common cursor.
  */
-#include "master/api_priv.h"
+#include "master/master_api_priv.h"
 
 #include "base/buf.h"
 #include "base/json.h"
@@ -38,7 +38,7 @@ struct ask {
 };
 
 struct merge {
-    struct api *api;
+    struct master_api *api;
     struct httpd_request *req; /* NULL: its client is gone. */
     struct ask *asks;
     size_t n_asks, n_open;
@@ -219,15 +219,15 @@ static int ask_journal(struct merge *merge, struct err *err)
 
 void api_get_hook_runs(struct httpd_request *req)
 {
-    struct api *api = httpd_ctx(req);
-    const struct state *state = api_need_state(req);
+    struct master_api *api = httpd_ctx(req);
+    const struct state *state = master_api_need_state(req);
     struct merge *merge;
     int64_t limit;
     int64_t after_ms;
     struct err err;
 
-    if (state == NULL || !api_query_int(req, "limit", 1, MAX_LIMIT, DEFAULT_LIMIT, &limit) ||
-        !api_query_int(req, "after", 0, INT64_MAX, 0, &after_ms)) {
+    if (state == NULL || !master_api_query_int(req, "limit", 1, MAX_LIMIT, DEFAULT_LIMIT, &limit) ||
+        !master_api_query_int(req, "after", 0, INT64_MAX, 0, &after_ms)) {
         return;
     }
     merge = mem_alloc(sizeof(*merge));

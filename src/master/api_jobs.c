@@ -3,7 +3,7 @@
  *
  * Reads the state only.  Lists are sorted, so that equal states give equal text.
  */
-#include "master/api_priv.h"
+#include "master/master_api_priv.h"
 
 #include "base/json.h"
 #include "base/str.h"
@@ -91,12 +91,12 @@ static void answer_jobs(struct httpd_request *req, struct state *state)
     }
     free(jobs);
     job_key_fini(&pattern);
-    api_reply_list_take(req, state, items, NULL);
+    master_api_reply_list_take(req, state, items, NULL);
 }
 
 void api_get_jobs(struct httpd_request *req)
 {
-    api_answer_when_newer(req, answer_jobs);
+    master_api_answer_when_newer(req, answer_jobs);
 }
 
 static void answer_job(struct httpd_request *req, struct state *state)
@@ -124,7 +124,7 @@ static void answer_job(struct httpd_request *req, struct state *state)
 
 void api_get_job(struct httpd_request *req)
 {
-    api_answer_when_newer(req, answer_job);
+    master_api_answer_when_newer(req, answer_job);
 }
 
 /* ---- Tasks ---- */
@@ -218,7 +218,7 @@ static void answer_tasks(struct httpd_request *req, struct state *state)
     size_t n;
     struct err err;
 
-    if (!api_query_int(req, "cursor", 0, INT32_MAX, 0, &cursor)) {
+    if (!master_api_query_int(req, "cursor", 0, INT32_MAX, 0, &cursor)) {
         return;
     }
     if (active != NULL && strcmp(active, "true") != 0 && strcmp(active, "false") != 0) {
@@ -238,15 +238,15 @@ static void answer_tasks(struct httpd_request *req, struct state *state)
     }
     free(jobs);
     job_key_fini(&pattern);
-    api_reply_list_take(req, state, items,
-                        json_array_size(items) < MAX_TASKS
-                            ? NULL
-                            : json_sprintf("%lld", (long long)cursor + MAX_TASKS));
+    master_api_reply_list_take(req, state, items,
+                               json_array_size(items) < MAX_TASKS
+                                   ? NULL
+                                   : json_sprintf("%lld", (long long)cursor + MAX_TASKS));
 }
 
 void api_get_tasks(struct httpd_request *req)
 {
-    api_answer_when_newer(req, answer_tasks);
+    master_api_answer_when_newer(req, answer_tasks);
 }
 
 static void answer_task(struct httpd_request *req, struct state *state)
@@ -264,7 +264,7 @@ static void answer_task(struct httpd_request *req, struct state *state)
 
 void api_get_task(struct httpd_request *req)
 {
-    api_answer_when_newer(req, answer_task);
+    master_api_answer_when_newer(req, answer_task);
 }
 
 /* ---- Nodes ---- */
@@ -325,10 +325,10 @@ static void answer_nodes(struct httpd_request *req, struct state *state)
         json_array_append_new(items, encode_node(nodes[i]));
     }
     free(nodes);
-    api_reply_list_take(req, state, items, NULL);
+    master_api_reply_list_take(req, state, items, NULL);
 }
 
 void api_get_nodes(struct httpd_request *req)
 {
-    api_answer_when_newer(req, answer_nodes);
+    master_api_answer_when_newer(req, answer_nodes);
 }

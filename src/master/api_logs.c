@@ -8,7 +8,7 @@
  * the stream just ends.  A reader that is slower than the agent has its bytes kept up to
  * MAX_BEHIND; then the stream is cut.
  */
-#include "master/api_priv.h"
+#include "master/master_api_priv.h"
 
 #include "base/buf.h"
 #include "base/log.h"
@@ -166,8 +166,8 @@ static int find_agent(const struct state *state, const char *id, const char **re
 void api_get_logs(struct httpd_request *req)
 {
     static const char *const passed_on[] = { "process", "stream", "follow", "run" };
-    struct api *api = httpd_ctx(req);
-    const struct state *state = api_need_state(req);
+    struct master_api *api = httpd_ctx(req);
+    const struct state *state = master_api_need_state(req);
     const char *id = httpd_param(req, "id");
     const char *address;
     struct tail *tail;

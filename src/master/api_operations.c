@@ -6,7 +6,7 @@
  *
  * A request waits in a struct pending until operations.c fires or the client goes.
  */
-#include "master/api_priv.h"
+#include "master/master_api_priv.h"
 
 #include "base/json.h"
 #include "base/log.h"
@@ -131,7 +131,7 @@ static int read_records(const json_t *array, struct hook_record *records, size_t
 }
 
 /* The records that a client made of its own hooks go into the master's journal. */
-static int keep_records(struct api *api, const json_t *array, struct err *err)
+static int keep_records(struct master_api *api, const json_t *array, struct err *err)
 {
     size_t n = 0;
     struct hook_record *records;
@@ -171,13 +171,13 @@ static int check_key(struct httpd_request *req, const json_t *body, struct err *
 
 void api_post_operation(struct httpd_request *req)
 {
-    struct api *api = httpd_ctx(req);
+    struct master_api *api = httpd_ctx(req);
     const struct httpd_identity *who = httpd_identity(req);
     CLEANUP(json_freep) json_t *body = NULL;
     struct pending *pending;
     struct err err;
 
-    if (api_need_state(req) == NULL) {
+    if (master_api_need_state(req) == NULL) {
         return;
     }
     if (httpd_json(req, &body, &err) < 0 || check_key(req, body, &err) < 0 ||
@@ -195,7 +195,7 @@ void api_post_operation(struct httpd_request *req)
 
 void api_post_hook_runs(struct httpd_request *req)
 {
-    struct api *api = httpd_ctx(req);
+    struct master_api *api = httpd_ctx(req);
     CLEANUP(json_freep) json_t *body = NULL;
     json_t *records;
     struct err err;
@@ -212,11 +212,12 @@ void api_post_hook_runs(struct httpd_request *req)
 
 void api_get_operation(struct httpd_request *req)
 {
-    const struct api *api = httpd_ctx(req);
+    const struct master_api *api = httpd_ctx(req);
     struct pending *pending;
     int64_t wait_ms;
 
-    if (api_need_state(req) == NULL || !api_query_int(req, "wait", 0, MAX_WAIT_MS, 0, &wait_ms)) {
+    if (master_api_need_state(req) == NULL ||
+        !master_api_query_int(req, "wait", 0, MAX_WAIT_MS, 0, &wait_ms)) {
         return;
     }
     pending = pending_new(req);
@@ -226,13 +227,13 @@ void api_get_operation(struct httpd_request *req)
 
 static void answer_operations(struct httpd_request *req, struct state *state)
 {
-    const struct api *api = httpd_ctx(req);
+    const struct master_api *api = httpd_ctx(req);
     CLEANUP(json_freep) json_t *list = NULL;
     int64_t limit;
     int64_t before;
 
-    if (!api_query_int(req, "limit", 1, MAX_LIMIT, DEFAULT_LIMIT, &limit) ||
-        !api_query_int(req, "cursor", 0, INT64_MAX, 0, &before)) {
+    if (!master_api_query_int(req, "limit", 1, MAX_LIMIT, DEFAULT_LIMIT, &limit) ||
+        !master_api_query_int(req, "cursor", 0, INT64_MAX, 0, &before)) {
         return;
     }
     list = operations_list(api->options.operations, httpd_query(req, "job"),
@@ -243,5 +244,5 @@ static void answer_operations(struct httpd_request *req, struct state *state)
 
 void api_get_operations(struct httpd_request *req)
 {
-    api_answer_when_newer(req, answer_operations);
+    master_api_answer_when_newer(req, answer_operations);
 }

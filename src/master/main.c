@@ -12,8 +12,8 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "coord/zk.h"
-#include "master/api.h"
 #include "master/lead.h"
+#include "master/master_api.h"
 #include "master/opcodes.h"
 
 #include <inttypes.h>
@@ -41,7 +41,7 @@ struct program {
     struct zk *zk;
     struct operations *operations;
     struct lead *lead;
-    struct api *api;
+    struct master_api *api;
     struct opcode_env env;
     json_t *contact;
     uv_timer_t follower; /* Until we are ready: does another lead? */
@@ -69,7 +69,7 @@ static void on_end(struct lead *lead, void *data)
     const struct program *program = data;
 
     (void)lead;
-    api_term_ended(program->api);
+    master_api_term_ended(program->api);
 }
 
 /* Another master leads: this one is of use as it is. */
@@ -103,7 +103,7 @@ static void on_operations_closed(void *data)
 {
     struct program *program = data;
 
-    api_close(program->api, on_api_closed, program);
+    master_api_close(program->api, on_api_closed, program);
 }
 
 static void on_lead_closed(void *data)
@@ -196,8 +196,8 @@ static int serve(struct program *program, struct err *err)
     char text[16];
     uint16_t port;
 
-    if (api_listen(program->api, options->listen, &port, err) < 0 ||
-        api_listen_unix(program->api, path, err) < 0) {
+    if (master_api_listen(program->api, options->listen, &port, err) < 0 ||
+        master_api_listen_unix(program->api, path, err) < 0) {
         return err->code;
     }
     host = mem_strndup(options->listen, (size_t)(strrchr(options->listen, ':') - options->listen));
@@ -251,18 +251,18 @@ static void start_operations(struct program *program)
 
 static int start(struct program *program, struct err *err)
 {
-    struct api_options api = { .loop = &program->loop,
-                               .cluster = program->options.cluster,
-                               .dir = program->options.dir,
-                               .node = program->host,
-                               .token_file = program->options.token_file };
+    struct master_api_options api = { .loop = &program->loop,
+                                      .cluster = program->options.cluster,
+                                      .dir = program->options.dir,
+                                      .node = program->host,
+                                      .token_file = program->options.token_file };
 
     if (make_dirs(&program->options, err) < 0) {
         return err->code;
     }
     start_operations(program);
     api.operations = program->operations;
-    if (api_new(&api, &program->api, err) < 0 || serve(program, err) < 0) {
+    if (master_api_new(&api, &program->api, err) < 0 || serve(program, err) < 0) {
         return err->code;
     }
     return connect_store(program, err);
@@ -282,7 +282,7 @@ static void stand(struct program *program)
                                  .data = program };
 
     lead_start(&lead, &program->lead);
-    api_set_lead(program->api, program->lead);
+    master_api_set_lead(program->api, program->lead);
     uv_timer_init(&program->loop, &program->follower);
     program->follower.data = program;
     uv_timer_start(&program->follower, on_follower, READY_POLL_MS, READY_POLL_MS);

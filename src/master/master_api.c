@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* api: the master's HTTP interface: routes, who leads, long polls.
+/* master_api: the master's HTTP interface: routes, who leads, long polls.
  *
  * The resources are in api_*.c.  A master that does not lead answers 503 with the
  * leader's contact to everything but /v1/status.
  *
- * Long polls: a struct api_wait holds the request, listens to the state and has the
+ * Long polls: a struct master_api_wait holds the request, listens to the state and has the
  * deadline's timer; whichever comes first, or the client's going, or the term's end,
  * is its one end.
  */
-#include "master/api_priv.h"
+#include "master/master_api_priv.h"
 
 #include "base/file.h"
 #include "base/json.h"
@@ -29,7 +29,7 @@ enum {
 
 /* ---- Not leading ---- */
 
-static void reply_not_leader(struct httpd_request *req, const struct api *api)
+static void reply_not_leader(struct httpd_request *req, const struct master_api *api)
 {
     const json_t *leader = lead_leader(api->lead);
     CLEANUP(json_freep) json_t *problem = NULL;
@@ -48,9 +48,9 @@ static void reply_not_leader(struct httpd_request *req, const struct api *api)
                            strlen(text));
 }
 
-struct state *api_need_state(struct httpd_request *req)
+struct state *master_api_need_state(struct httpd_request *req)
 {
-    const struct api *api = httpd_ctx(req);
+    const struct master_api *api = httpd_ctx(req);
     struct state *state = lead_state(api->lead);
 
     if (state == NULL) {
@@ -61,8 +61,8 @@ struct state *api_need_state(struct httpd_request *req)
 
 /* ---- Helpers of all resources ---- */
 
-bool api_query_int(struct httpd_request *req, const char *key, int64_t min, int64_t max,
-                   int64_t fallback, int64_t *ret_value)
+bool master_api_query_int(struct httpd_request *req, const char *key, int64_t min, int64_t max,
+                          int64_t fallback, int64_t *ret_value)
 {
     const char *text = httpd_query(req, key);
     struct err err;
@@ -75,8 +75,8 @@ bool api_query_int(struct httpd_request *req, const char *key, int64_t min, int6
     return true;
 }
 
-void api_reply_list_take(struct httpd_request *req, const struct state *state, json_t *items,
-                         json_t *next)
+void master_api_reply_list_take(struct httpd_request *req, const struct state *state, json_t *items,
+                                json_t *next)
 {
     json_t *doc = json_object();
 
@@ -88,23 +88,23 @@ void api_reply_list_take(struct httpd_request *req, const struct state *state, j
 
 /* ---- Long polls ---- */
 
-struct api_wait {
-    struct api *api;
+struct master_api_wait {
+    struct master_api *api;
     struct httpd_request *req; /* NULL once answered. */
     struct state *state;
-    api_answer_fn answer;
+    master_api_answer_fn answer;
     struct state_listener listener;
     uv_timer_t timer;
     bool pausing; /* Something changed; more is collected for a moment. */
-    struct api_wait *prev, *next;
+    struct master_api_wait *prev, *next;
 };
 
-static void maybe_closed(struct api *api);
+static void maybe_closed(struct master_api *api);
 
 static void on_wait_closed(uv_handle_t *handle)
 {
-    struct api_wait *wait = handle->data;
-    struct api *api = wait->api;
+    struct master_api_wait *wait = handle->data;
+    struct master_api *api = wait->api;
 
     DL_DELETE(api->waits, wait);
     free(wait);
@@ -113,7 +113,7 @@ static void on_wait_closed(uv_handle_t *handle)
 
 enum wait_end { WAIT_ANSWER, WAIT_GONE, WAIT_TERM_ENDED };
 
-static void wait_finish(struct api_wait *wait, enum wait_end end)
+static void wait_finish(struct master_api_wait *wait, enum wait_end end)
 {
     struct httpd_request *req = wait->req;
 
@@ -143,7 +143,7 @@ static void on_wait_timer(uv_timer_t *timer)
 
 static void on_changed(struct state_listener *listener)
 {
-    struct api_wait *wait = listener->data;
+    struct master_api_wait *wait = listener->data;
 
     if (HASH_COUNT(state_tasks(wait->state)) < LARGE_STATE) {
         wait_finish(wait, WAIT_ANSWER);
@@ -160,16 +160,16 @@ static void on_wait_gone(struct httpd_request *req)
     wait_finish(httpd_data(req), WAIT_GONE);
 }
 
-void api_answer_when_newer(struct httpd_request *req, api_answer_fn answer)
+void master_api_answer_when_newer(struct httpd_request *req, master_api_answer_fn answer)
 {
-    struct api *api = httpd_ctx(req);
-    struct state *state = api_need_state(req);
-    struct api_wait *wait;
+    struct master_api *api = httpd_ctx(req);
+    struct state *state = master_api_need_state(req);
+    struct master_api_wait *wait;
     int64_t since;
     int64_t wait_ms;
 
-    if (state == NULL || !api_query_int(req, "since", 0, INT64_MAX, -1, &since) ||
-        !api_query_int(req, "wait", 0, MAX_WAIT_MS, 0, &wait_ms)) {
+    if (state == NULL || !master_api_query_int(req, "since", 0, INT64_MAX, -1, &since) ||
+        !master_api_query_int(req, "wait", 0, MAX_WAIT_MS, 0, &wait_ms)) {
         return;
     }
     if (wait_ms == 0 || since != (int64_t)state_revision(state)) {
@@ -191,9 +191,9 @@ void api_answer_when_newer(struct httpd_request *req, api_answer_fn answer)
     httpd_on_gone(req, on_wait_gone);
 }
 
-void api_term_ended(struct api *api)
+void master_api_term_ended(struct master_api *api)
 {
-    struct api_wait *wait;
+    struct master_api_wait *wait;
 
     DL_FOREACH(api->waits, wait)
     {
@@ -205,7 +205,7 @@ void api_term_ended(struct api *api)
 
 static void get_status(struct httpd_request *req)
 {
-    const struct api *api = httpd_ctx(req);
+    const struct master_api *api = httpd_ctx(req);
     const struct state *state = lead_state(api->lead);
     const json_t *leader = lead_leader(api->lead);
     json_t *doc = json_object();
@@ -249,9 +249,10 @@ static const struct httpd_route routes[] = {
 
 /* ---- Life ---- */
 
-int api_new(const struct api_options *options, struct api **ret_api, struct err *err)
+int master_api_new(const struct master_api_options *options, struct master_api **ret_api,
+                   struct err *err)
 {
-    struct api *api = mem_alloc(sizeof(*api));
+    struct master_api *api = mem_alloc(sizeof(*api));
     CLEANUP(mem_freep) char *journal = file_join(options->dir, "hooks.db");
     struct httpd_options httpd = { .loop = options->loop,
                                    .routes = routes,
@@ -273,24 +274,25 @@ int api_new(const struct api_options *options, struct api **ret_api, struct err 
     return 0;
 }
 
-int api_listen(struct api *api, const char *address, uint16_t *ret_port, struct err *err)
+int master_api_listen(struct master_api *api, const char *address, uint16_t *ret_port,
+                      struct err *err)
 {
     return httpd_listen_tcp(api->httpd, address, ret_port, err);
 }
 
-int api_listen_unix(struct api *api, const char *path, struct err *err)
+int master_api_listen_unix(struct master_api *api, const char *path, struct err *err)
 {
     return httpd_listen_unix(api->httpd, path, 0600, err);
 }
 
-void api_set_lead(struct api *api, struct lead *lead)
+void master_api_set_lead(struct master_api *api, struct lead *lead)
 {
     api->lead = lead;
 }
 
-static void maybe_closed(struct api *api)
+static void maybe_closed(struct master_api *api)
 {
-    api_cb cb = api->close_cb;
+    master_api_cb cb = api->close_cb;
     void *data = api->close_data;
 
     if (!api->closing || api->closes > 0 || api->waits != NULL) {
@@ -306,7 +308,7 @@ static void maybe_closed(struct api *api)
 
 static void on_part_closed(void *data)
 {
-    struct api *api = data;
+    struct master_api *api = data;
 
     api->closes--;
     maybe_closed(api);
@@ -317,12 +319,12 @@ static void on_httpd_closed(struct httpd *httpd)
     on_part_closed(httpd_server_ctx(httpd));
 }
 
-void api_close(struct api *api, api_cb cb, void *data)
+void master_api_close(struct master_api *api, master_api_cb cb, void *data)
 {
     api->closing = true;
     api->close_cb = cb;
     api->close_data = data;
-    api_term_ended(api);
+    master_api_term_ended(api);
     api->closes = 2;
     httpc_close(api->httpc, on_part_closed, api);
     httpd_close(api->httpd, on_httpd_closed);

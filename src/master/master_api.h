@@ -9,9 +9,9 @@
 #include <uv.h>
 
 /* The HTTP API of docs/architecture.md. */
-struct api;
+struct master_api;
 
-struct api_options {
+struct master_api_options {
     uv_loop_t *loop;
     const char *cluster;
     const char *dir;        /* hooks.db */
@@ -20,17 +20,19 @@ struct api_options {
     struct operations *operations;
 };
 
-int api_new(const struct api_options *options, struct api **ret_api, struct err *err);
+int master_api_new(const struct master_api_options *options, struct master_api **ret_api,
+                   struct err *err);
 
 /* TCP "HOST:PORT" (0 picks) and the unix socket. */
-int api_listen(struct api *api, const char *address, uint16_t *ret_port, struct err *err);
-int api_listen_unix(struct api *api, const char *path, struct err *err);
+int master_api_listen(struct master_api *api, const char *address, uint16_t *ret_port,
+                      struct err *err);
+int master_api_listen_unix(struct master_api *api, const char *path, struct err *err);
 
 /* Where the leadership stands is asked of lead.  Set once, before the loop runs. */
-void api_set_lead(struct api *api, struct lead *lead);
+void master_api_set_lead(struct master_api *api, struct lead *lead);
 
 /* The term is over: what waits for a change of its state is answered now. */
-void api_term_ended(struct api *api);
+void master_api_term_ended(struct master_api *api);
 
-typedef void (*api_cb)(void *data);
-void api_close(struct api *api, api_cb cb, void *data);
+typedef void (*master_api_cb)(void *data);
+void master_api_close(struct master_api *api, master_api_cb cb, void *data);

@@ -4,43 +4,43 @@
 #include "hook/journal.h"
 #include "http/httpc.h"
 #include "http/httpd.h"
-#include "master/api.h"
+#include "master/master_api.h"
 
 /* Shared by the api_*.c files: one file per group of resources. */
 
-struct api_wait;
+struct master_api_wait;
 
-struct api {
-    struct api_options options;
+struct master_api {
+    struct master_api_options options;
     struct httpd *httpd;
     struct httpc *httpc; /* To agents. */
     struct hook_journal *journal;
     char *agent_token;
     struct lead *lead;
-    struct api_wait *waits; /* Long polls. */
+    struct master_api_wait *waits; /* Long polls. */
     bool closing;
     unsigned closes;
-    api_cb close_cb;
+    master_api_cb close_cb;
     void *close_data;
 };
 
 /* The state; or NULL, and then 503 was answered, with the leader's contact. */
-struct state *api_need_state(struct httpd_request *req);
+struct state *master_api_need_state(struct httpd_request *req);
 
 /* Answers with the state as it is now. */
-typedef void (*api_answer_fn)(struct httpd_request *req, struct state *state);
+typedef void (*master_api_answer_fn)(struct httpd_request *req, struct state *state);
 
 /* Calls answer at once; or, with ?since=REV&wait=MS, when the state is newer or the time is over.
  */
-void api_answer_when_newer(struct httpd_request *req, api_answer_fn answer);
+void master_api_answer_when_newer(struct httpd_request *req, master_api_answer_fn answer);
 
 /* A number of the query; absent is fallback.  False: 400 was answered. */
-bool api_query_int(struct httpd_request *req, const char *key, int64_t min, int64_t max,
-                   int64_t fallback, int64_t *ret_value);
+bool master_api_query_int(struct httpd_request *req, const char *key, int64_t min, int64_t max,
+                          int64_t fallback, int64_t *ret_value);
 
 /* {"items": items, "revision": of state, "next": next or null}; takes both. */
-void api_reply_list_take(struct httpd_request *req, const struct state *state, json_t *items,
-                         json_t *next);
+void master_api_reply_list_take(struct httpd_request *req, const struct state *state, json_t *items,
+                                json_t *next);
 
 void api_get_jobs(struct httpd_request *req);       /* GET /v1/jobs */
 void api_get_job(struct httpd_request *req);        /* GET /v1/jobs/{cluster}/... */
