@@ -166,6 +166,9 @@ static int make_directories(const struct uplocal *up, struct err *err)
 
 static void free_all(struct uplocal *up)
 {
+    if (up == NULL) {
+        return;
+    }
     for (size_t i = 0; i < up->n_services; i++) {
         free(up->services[i].name);
         free(up->services[i].program);
