@@ -244,7 +244,7 @@ int cli_clusters_matching(struct cli *cli, const char *glob, char ***ret_names, 
 
 struct wait {
     bool done;
-    json_t *result, *problem;
+    json_t *result;
     struct err err;
 };
 
@@ -254,12 +254,11 @@ static void on_called(struct client_call *call)
 
     wait->done = true;
     wait->result = json_incref(call->result);
-    wait->problem = json_incref(call->problem);
     wait->err = call->err;
 }
 
 int cli_request(struct cli *cli, struct client *client, const char *method, const char *path,
-                const json_t *body, json_t **ret_result, json_t **ret_problem, struct err *err)
+                const json_t *body, json_t **ret_result, struct err *err)
 {
     struct wait wait = { 0 };
     struct client_call call = { .data = &wait, .timeout_ms = 90000 };
@@ -268,21 +267,13 @@ int cli_request(struct cli *cli, struct client *client, const char *method, cons
     while (!wait.done) {
         (void)uv_run(&cli->loop, UV_RUN_ONCE);
     }
+    CLEANUP(json_freep) json_t *result = wait.result;
     if (wait.err.code < 0) {
         *err = wait.err;
-        if (ret_problem != NULL) {
-            *ret_problem = wait.problem;
-        } else {
-            json_decref(wait.problem);
-        }
-        json_decref(wait.result);
         return err_code(err);
     }
-    json_decref(wait.problem);
     if (ret_result != NULL) {
-        *ret_result = wait.result;
-    } else {
-        json_decref(wait.result);
+        *ret_result = TAKE(result);
     }
     return 0;
 }
@@ -300,7 +291,7 @@ int cli_request_list(struct cli *cli, struct client *client, const char *path, j
         buf_add_text(&page, path);
         client_query(&page, "limit", "1000");
         client_query(&page, "cursor", cursor);
-        if (cli_request(cli, client, "GET", buf_text(&page), NULL, &answer, NULL, err) < 0) {
+        if (cli_request(cli, client, "GET", buf_text(&page), NULL, &answer, err) < 0) {
             return err_code(err);
         }
         (void)json_array_extend(items, json_object_get(answer, "items"));

@@ -52,10 +52,9 @@ int cli_default_cluster(struct cli *cli, const char *asked, const char **ret_nam
  * without globs is itself, known or not. */
 int cli_clusters_matching(struct cli *cli, const char *glob, char ***ret_names, struct err *err);
 
-/* One call, waited for on the loop.  problem (may be NULL) gets the server's problem on
- * failure.  Results are the caller's. */
+/* One call, waited for on the loop.  ret_result (may be NULL) is the caller's. */
 int cli_request(struct cli *cli, struct client *client, const char *method, const char *path,
-                const json_t *body, json_t **ret_result, json_t **ret_problem, struct err *err);
+                const json_t *body, json_t **ret_result, struct err *err);
 
 /* All pages of a list, as one array; the caller's. */
 int cli_request_list(struct cli *cli, struct client *client, const char *path, json_t **ret_items,

@@ -55,7 +55,7 @@ static void send_records(struct cli *cli, struct client *client, json_t *records
         return;
     }
     json_put_take(body, "records", json_incref(records));
-    if (cli_request(cli, client, "POST", "/v1/hook-runs", body, NULL, NULL, &err) < 0) {
+    if (cli_request(cli, client, "POST", "/v1/hook-runs", body, NULL, &err) < 0) {
         log_warn("the records of the client hooks did not reach the master: %s", err.msg);
     }
 }

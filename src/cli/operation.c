@@ -65,7 +65,7 @@ static int request(struct cli *cli, struct client *client, const char *method, c
     for (int attempt = 1;; attempt++) {
         struct err now = { 0 };
 
-        if (cli_request(cli, client, method, path, body, ret_result, NULL, &now) == 0) {
+        if (cli_request(cli, client, method, path, body, ret_result, &now) == 0) {
             return 0;
         }
         bool passing =

@@ -10,10 +10,15 @@
 #include <stddef.h>
 #include <string.h>
 
-enum { MINUTES = 60 * 1000, SECONDS = 1000 };
+enum {
+    OPERATION_TERM_MS = 15 * 60 * 1000,
+    OPERATION_KILL_MS = OPERATION_TERM_MS + 30 * 1000,
+    NODE_TERM_MS = 30 * 1000,
+    NODE_KILL_MS = 60 * 1000,
+};
 
-#define OPERATION_MS 15 * MINUTES, 15 * MINUTES + 30 * SECONDS, false
-#define NODE_MS      30 * SECONDS, 60 * SECONDS, true
+#define OPERATION_MS OPERATION_TERM_MS, OPERATION_KILL_MS, false
+#define NODE_MS      NODE_TERM_MS, NODE_KILL_MS, true
 
 /* clang-format off */
 static const struct hook_point points[] = {

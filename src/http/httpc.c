@@ -349,6 +349,7 @@ static void rearm_idle(struct httpc_flight *flight)
     }
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): libcurl's signature. */
 static size_t on_header(char *bytes, size_t size, size_t n, void *cls)
 {
     struct httpc_flight *flight = cls;

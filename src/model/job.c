@@ -280,6 +280,8 @@ static int check_size(const struct job *job, struct err *err)
 
 static int check_numbers(const struct job *job, struct err *err)
 {
+    enum { MIB = 1024 * 1024 };
+
     if (job->instances <= 0) {
         return err_set(err, ERR_CONFIG, "Instance count must be positive.");
     }
@@ -291,8 +293,8 @@ static int check_numbers(const struct job *job, struct err *err)
         return err_set(err, ERR_CONFIG,
                        "Task has invalid resources.  cpu/ramMb/diskMb must all be positive: "
                        "cpu:%g ramMb:%lld diskMb:%lld",
-                       job->cpu, (long long)(job->ram_bytes / (1024 * 1024)),
-                       (long long)(job->disk_bytes / (1024 * 1024)));
+                       job->cpu, (long long)(job->ram_bytes / MIB),
+                       (long long)(job->disk_bytes / MIB));
     }
     if (job->n_ports > JOB_MAX_PORTS) {
         return err_set(err, ERR_CONFIG, "A task may have at most %d ports.", JOB_MAX_PORTS);

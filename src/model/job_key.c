@@ -66,7 +66,7 @@ int job_key_parse_glob(const char *text, struct job_key *key, struct err *err)
     const char *part[4] = { "*", "*", "*", "*" };
     size_t n = strv_len(parts);
 
-    if (n > 4 || strlen(text) > 4 * (JOB_KEY_PART_MAX + 1)) {
+    if (n > 4 || strlen(text) > (size_t)4 * (JOB_KEY_PART_MAX + 1)) {
         return err_set(err, ERR_INVALID, "job pattern '%.200s' has more than 4 parts", text);
     }
     for (size_t i = 0; i < n; i++) {

@@ -237,8 +237,10 @@ static int read_stream(struct reader *reader, json_t **ret_json)
 {
     CLEANUP(json_freep) json_t *value = NULL;
 
-    if (advance(reader) < 0 || advance(reader) < 0) { /* STREAM-START, then what it holds. */
-        return reader->err->code;
+    for (int i = 0; i < 2; i++) { /* STREAM-START, then what it holds. */
+        if (advance(reader) < 0) {
+            return reader->err->code;
+        }
     }
     if (reader->event.type == YAML_STREAM_END_EVENT) {
         *ret_json = json_null();
@@ -336,7 +338,7 @@ static void format_real(double value, char *ret, size_t size)
         }
     }
     if (strpbrk(ret, ".e") == NULL) {
-        strcat(ret, ".0"); /* Three bytes were kept free for it. */
+        memcpy(ret + strlen(ret), ".0", 3); /* Three bytes were kept free for it. */
     }
 }
 

@@ -110,7 +110,7 @@ static int run_hook_log(struct verb_call *call, struct err *err)
     client_query(&path, "limit", limit);
     if (cli_default_cluster(call->cli, verb_text(call, "cluster"), &cluster, err) < 0 ||
         cli_client(call->cli, cluster, &client, err) < 0 ||
-        cli_request(call->cli, client, "GET", buf_text(&path), NULL, &answer, NULL, err) < 0) {
+        cli_request(call->cli, client, "GET", buf_text(&path), NULL, &answer, err) < 0) {
         return err_code(err);
     }
     name_missing(answer);

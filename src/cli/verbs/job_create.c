@@ -69,7 +69,7 @@ static int wait_for(struct cli *cli, struct client *client, const char *key, con
         if (revision >= 0) {
             buf_addf(&path, "&since=%lld&wait=%d", (long long)revision, POLL_MS);
         }
-        if (cli_request(cli, client, "GET", buf_text(&path), NULL, &answer, NULL, err) < 0) {
+        if (cli_request(cli, client, "GET", buf_text(&path), NULL, &answer, err) < 0) {
             cli_progress(cli, NULL);
             return err_wrap(err, "the job was created, but cannot be followed");
         }

@@ -53,7 +53,7 @@ static int run_op_list(struct verb_call *call, struct err *err)
     client_query(&path, "limit", limit);
     if (cli_default_cluster(call->cli, verb_text(call, "cluster"), &cluster, err) < 0 ||
         cli_client(call->cli, cluster, &client, err) < 0 ||
-        cli_request(call->cli, client, "GET", buf_text(&path), NULL, &answer, NULL, err) < 0) {
+        cli_request(call->cli, client, "GET", buf_text(&path), NULL, &answer, err) < 0) {
         return err_code(err);
     }
     if (call->cli->json) {
@@ -144,7 +144,7 @@ static int run_op_show(struct verb_call *call, struct err *err)
     client_segment(&path, call->operands[0]);
     if (cli_default_cluster(call->cli, verb_text(call, "cluster"), &cluster, err) < 0 ||
         cli_client(call->cli, cluster, &client, err) < 0 ||
-        cli_request(call->cli, client, "GET", buf_text(&path), NULL, &operation, NULL, err) < 0) {
+        cli_request(call->cli, client, "GET", buf_text(&path), NULL, &operation, err) < 0) {
         return err_code(err);
     }
     if (call->cli->json) {
