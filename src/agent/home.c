@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* home: the directory of one pod, in p2's layout with davit-pod's files beside.
  *
- *   HOME/current_manifest.yaml  config/<id>_<digest>.yaml  env/<VARIABLE>
+ *   HOME/current_manifest.yaml
+ *   HOME/config/<id>_<digest>.yaml  env/<VARIABLE>   only where there are hooks to read them
  *   HOME/task.json pod.log sandbox/       for davit-pod (pod/proto.h)
  *   HOME/agent.json                       the agent's own mark (struct home_mark)
+ *
+ * The fewer files the better: on a busy ext4 making one can cost more than all the rest of
+ * a launch.
  *
  * Nothing is synced to disk: after a power cut the machine has no pods left, and
  * a home without its mark is simply installed again.
@@ -238,11 +242,6 @@ static void drop_stale(const char *home)
 int home_install(const char *home, const struct intent *intent, const struct home_spec *spec,
                  struct err *err)
 {
-    CLEANUP(mem_freep) char *config = home_config_path(home, intent->pod, intent->digest);
-    CLEANUP(mem_freep) char *config_dir = file_join(home, "config");
-    CLEANUP(mem_freep) char *env_dir = file_join(home, "env");
-    CLEANUP(mem_freep) char *text = NULL;
-
     if (!intent->is_task) {
         return err_set(err, ERR_UNSUPPORTED, "only davit/task launchables can be installed");
     }
@@ -253,16 +252,28 @@ int home_install(const char *home, const struct intent *intent, const struct hom
             return err_code(err); /* The pod root was missing, and cannot be made. */
         }
     }
-    if (make_dir(config_dir, 0755, err) < 0 || make_dir(env_dir, 0755, err) < 0 ||
-        make_sandbox(home, spec->user, err) < 0) {
-        return err_code(err);
-    }
-    text = yaml_text(intent->config);
-    if (write_plain(config, text, strlen(text), err) < 0 ||
-        write_env(home, intent, config, err) < 0) {
+    if (make_sandbox(home, spec->user, err) < 0) {
         return err_code(err);
     }
     return write_task(home, intent, spec, err);
+}
+
+int home_write_config(const char *home, const struct intent *intent, struct err *err)
+{
+    CLEANUP(mem_freep) char *config = home_config_path(home, intent->pod, intent->digest);
+    CLEANUP(mem_freep) char *config_dir = file_join(home, "config");
+    CLEANUP(mem_freep) char *env_dir = file_join(home, "env");
+    CLEANUP(mem_freep) char *text = NULL;
+
+    if (file_exists(config)) {
+        return 0;
+    }
+    if (make_dir(config_dir, 0755, err) < 0 || make_dir(env_dir, 0755, err) < 0 ||
+        write_env(home, intent, config, err) < 0) {
+        return err_code(err);
+    }
+    text = yaml_text(intent->config);
+    return write_plain(config, text, strlen(text), err);
 }
 
 int home_write_manifest(const char *home, const struct intent *intent, struct err *err)

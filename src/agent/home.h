@@ -49,10 +49,15 @@ struct home_spec {
     const struct home_user *user;
 };
 
-/* Make, or make again after a failed attempt, everything in home that davit-pod and the
- * hooks expect, current_manifest.yaml excepted, which p2 writes at launch. */
+/* Make, or make again after a failed attempt, everything in home that davit-pod expects. */
 int home_install(const char *home, const struct intent *intent, const struct home_spec *spec,
                  struct err *err);
+
+/* p2's config/ and env/, of which a davit/task itself needs nothing: for hooks.  Cheap when they
+ * are there. */
+int home_write_config(const char *home, const struct intent *intent, struct err *err);
+
+/* current_manifest.yaml, at launch. */
 int home_write_manifest(const char *home, const struct intent *intent, struct err *err);
 
 /* DAVIT_RUN of the pod, from task.json; "" when that cannot be read.  The caller's. */

@@ -472,6 +472,9 @@ static bool mark_up(struct pod *pod)
 {
     struct err err = { 0 };
 
+    if (pod->mark.up) {
+        return true;
+    }
     pod->mark.up = true;
     if (home_write_mark(pod->home, &pod->mark, &err) < 0) {
         pods_problem(pod, &err);
@@ -499,6 +502,28 @@ static void on_hooks(struct node_hooks_run *run)
     pods_step_over(pod, ok);
 }
 
+/* What hooks may look for in a home that is there. */
+static void write_config(struct pod *pod, const struct buf *manifest)
+{
+    CLEANUP(intent_freep) struct intent *parsed = NULL;
+    const struct intent *intent = pod->intent;
+    struct err err = { 0 };
+
+    if (!pod->rec.has_home) {
+        return;
+    }
+    if (!intent || !intent->config) {
+        if (intent_parse(pod->name, buf_text(manifest), manifest->len, &parsed, &err) < 0) {
+            log_debug("no config for the hooks: %s", err.msg);
+            return;
+        }
+        intent = parsed;
+    }
+    if (home_write_config(pod->home, intent, &err) < 0) {
+        log_warn("%s; going on pod=%s", err.msg, pod->name);
+    }
+}
+
 static enum step_result begin_hooks(struct pod *pod, enum reconcile_action action)
 {
     const struct intent *intent = pod->intent;
@@ -524,6 +549,7 @@ static enum step_result begin_hooks(struct pod *pod, enum reconcile_action actio
     } else if (file_read(path, PROTO_TASK_MAX, &text, &err) < 0) {
         log_debug("no manifest for the hooks: %s", err.msg);
     }
+    write_config(pod, &text);
     about.manifest = buf_text(&text);
     about.manifest_len = text.len;
     fault_crash_point("agent.hooks");
@@ -670,6 +696,7 @@ static enum step_result begin_launch(struct pod *pod)
     }
     home_mark_fini(&pod->mark);
     memcpy(pod->mark.digest, intent->digest, sizeof(pod->mark.digest));
+    pod->mark.up = !node_hooks_any(pod->pods->options.hooks, "after_launch");
     pod->mark.instance = intent->instance;
     pod->mark.launched_ms = clock_wall_ms();
     pod->mark.job = mem_strdup_opt(intent->job);

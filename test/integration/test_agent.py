@@ -291,7 +291,9 @@ def test_hooks_of_all_events_with_their_12_variables(make_node):
     node.hook("00-all", f'/usr/bin/env -0 > {out}/$HOOK_EVENT.env\n'
               f'[ -z "$HOOKED_POD_MANIFEST" ] || /bin/cat "$HOOKED_POD_MANIFEST" > '
               f'{out}/$HOOK_EVENT.manifest\necho all $HOOK_EVENT >> {out}/order\n'
-              f'[ -e "$HOOKED_POD_HOME" ] && echo home $HOOK_EVENT >> {out}/homes\ntrue\n')
+              f'[ -e "$HOOKED_POD_HOME" ] && echo home $HOOK_EVENT >> {out}/homes\n'
+              f'[ -e "$HOOKED_CONFIG_PATH" ] && [ -e "$HOOKED_ENV_PATH/POD_ID" ] && '
+              f'echo $HOOK_EVENT >> {out}/configs\ntrue\n')
     node.hook("zz-typed", f"echo typed $HOOK_EVENT >> {out}/order\n", event="before_launch")
     node.hook("99-fails", "exit 7\n")
     node.start()
@@ -327,6 +329,8 @@ def test_hooks_of_all_events_with_their_12_variables(make_node):
         assert env["HOOKED_POD_READ_ONLY"] == "false"
         assert not os.path.exists(env["HOOKED_POD_MANIFEST"])
         assert (out / f"{event}.manifest").read_text().startswith(f"id: {pod}\n")
+    configs = (out / "configs").read_text().split()
+    assert configs == EVENTS[1:]  # each of them found its config file
     records = node.get("/v1/hook-runs?limit=100")[1]["items"]
     assert [r["event"] for r in records if r["hook"] == "00-all"] == EVENTS
     assert {r["outcome"] for r in records if r["hook"] == "99-fails"} == {"failed"}

@@ -67,7 +67,11 @@ static void home_has_what_p2_and_davit_pod_expect(void **state)
     assert_int_equal(mode_of(home, "sandbox"), 0700);
     assert_int_equal(mode_of(home, "task.json"), 0600);
     config = home_config_path(home, "t1", intent->digest);
+    assert_false(file_exists(config));
+    assert_int_equal(home_write_config(home, intent, &err), 0);
+    assert_int_equal(home_write_config(home, intent, &err), 0);
     assert_true(file_exists(config));
+    assert_int_equal(mode_of(home, "env/POD_ID"), 0644);
     token = home_token(home);
     assert_string_equal(token, "tok");
     assert_int_equal(file_read(task_path, 4096, &text, &err), 0);
