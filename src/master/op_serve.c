@@ -82,7 +82,6 @@ static void commit_take(struct op_run *run, json_t *next)
 {
     json_decref(run->record);
     run->record = next;
-    run->id = json_str_or(next, "id", "");
     op_run_write(run);
 }
 
@@ -241,6 +240,7 @@ static void serve_vars(struct rpc_request *request, const json_t *params, void *
         .nodes = nodes,
     };
 
+    op_serve_abandon(run, false); /* A dead worker's steps: nobody waits for them. */
     ask_after(run, index, &outcome);
     if (op_record_post_intent(next, index, &outcome, &err) < 0) {
         refuse(request, &err);

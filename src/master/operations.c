@@ -113,7 +113,7 @@ static struct op_run *add_run(struct operations *ops, json_t *record)
     struct op_run *run = mem_alloc(sizeof *run);
 
     *run = (struct op_run){ .ops = ops, .record = record };
-    run->id = json_str_or(record, "id", "");
+    run->id = mem_strdup(json_str_or(record, "id", ""));
     run->jobs = jobs_of(record);
     run->item = (struct op_queue_item){
         .data = run,
@@ -122,7 +122,7 @@ static struct op_run *add_run(struct operations *ops, json_t *record)
         .jobs = run->jobs,
     };
     DL_APPEND(ops->runs, run);
-    HASH_ADD_KEYPTR(hh, ops->by_id, mem_strdup(run->id), strlen(run->id), run);
+    HASH_ADD_KEYPTR(hh, ops->by_id, run->id, strlen(run->id), run);
     return run;
 }
 
@@ -130,11 +130,10 @@ static struct op_run *add_run(struct operations *ops, json_t *record)
 static void free_run(struct op_run *run)
 {
     struct operations *ops = run->ops;
-    char *key = (char *)run->hh.key;
 
     DL_DELETE(ops->runs, run);
     HASH_DELETE(hh, ops->by_id, run);
-    free(key);
+    free(run->id);
     strv_free(run->jobs);
     json_decref(run->record);
     free(run);
@@ -466,7 +465,6 @@ static void start_run(struct op_run *run, bool disappeared, size_t index)
     op_record_start(next, ops->boot_id, ops->host, lock, clock_wall_ms());
     json_decref(run->record);
     run->record = next;
-    run->id = json_str_or(next, "id", "");
     run->last = disappeared;
     if (disappeared) {
         op_run_write(run); /* A new run is written by its first step: op.begin. */
@@ -528,7 +526,6 @@ static void resume_run(struct op_run *run)
         op_record_close(next, "davit-op died, and nothing more is owed", clock_wall_ms());
         json_decref(run->record);
         run->record = next;
-        run->id = json_str_or(next, "id", "");
         break;
     }
     case OP_RESUME_ARCHIVE:

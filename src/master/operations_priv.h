@@ -19,7 +19,7 @@
 struct op_run {
     struct operations *ops;
     json_t *record; /* As decided; its writes are under way, in order. */
-    const char *id; /* In record. */
+    char *id;
     char **jobs;
     struct op_queue_item item;
     bool turn;                        /* Its turn has come: counts as running. */
