@@ -543,8 +543,10 @@ static void look_again(struct op_run *run, uint64_t now_ms)
     size_t index;
 
     if (!run->wait_gone) {
+        enum op_resume what = op_record_resume(run->record, &index);
+
         run->resume_ms = 0;
-        start_run(run, op_record_resume(run->record, &index) == OP_RESUME_DISAPPEARED, index);
+        start_run(run, what == OP_RESUME_DISAPPEARED, index);
         return;
     }
     const char *lock = json_str_or(run->record, "lock", "");
