@@ -3,24 +3,18 @@
 /* operations: the durable queue of operations of the leading master.
  *
  * What a record may become is op_record.c's, whose turn it is op_queue.c's, what
- * davit-op asks op_serve.c's, its process op_supervisor.c's.  Here they meet:
- * records are read when we begin to lead, requests become records, a davit-op is
- * started for each in its turn, and after a davit-op's death the next one is
- * started for what is owed.
+ * davit-op asks op_serve.c's, its process op_supervisor.c's, an operation's course
+ * op_run.c's.  Here records are read when we begin to lead, requests become
+ * records, and the API is answered.
  *
  *   new -> [lead -> loading -> ready -> unlead]* -> closing -> closed
  *
  * Happy path: a submitted operation is written and, without waiting for that,
  * handed to the davit-op that is kept ready: all writes are ordered, so nothing
- * that it records can be durable before the operation itself is.  When its record
- * is over it moves to the archive in the same multi.
+ * that it records can be durable before the operation itself is.
  * Failures: a write that fails ends the term (state.h), and unlead() forgets
- * everything; the next term reads it again.  A davit-op that died is followed by
- * one for the post hooks that are owed, later ones after a growing pause, and
- * after OP_RECORD_MAX_ATTEMPTS the operation is closed without.
- * Invariants: a run is in `runs` and `by_id` until its end is durable; then it is
- * an op_done.  A run that is over has left the queue.  Callbacks of requests come
- * from on_tick() or a read's outcome, never from inside a call.
+ * everything; the next term reads it again.
+ * Invariant: callbacks of requests come from on_tick(), never from inside a call.
  */
 
 #include "base/clock.h"
@@ -40,18 +34,11 @@
 #include <utlist.h>
 
 enum {
-    MAX_RUNNING = 20,
     MAX_QUEUED = 10000,
-    KEEP_DONE = 5000,  /* In the archive; older ones are deleted. */
-    PRUNE_AT_ONCE = 2, /* Of those, with each that ends. */
-    GONE_POLL_MS = 20, /* Is the earlier master's davit-op gone? */
-    SPARE_PAUSE_MS = 200,
-    SPARE_RETRY_MS = 5000,
     LOAD_RETRY_MS = 1000,
-    RESUME_MAX_MS = 10000,
     MAX_WAIT_MS = 60000,
     MAX_USER = 128,
-    PATH_SIZE = 64,
+    PATH_SIZE = OP_RUN_PATH_SIZE,
 };
 
 /* A request of the API that waits. */
@@ -66,17 +53,14 @@ struct op_wait {
     struct op_wait *prev, *next;
 };
 
-static void kick(struct operations *ops);
-static void resume_run(struct op_run *run);
 static void start_load(struct operations *ops);
-static void maybe_closed(struct operations *ops);
 
 /* --- the one timer --------------------------------------------------------- */
 
 static void on_tick(uv_timer_t *timer);
 
 /* Have on_tick() run at that time at the latest. */
-static void want_tick(struct operations *ops, uint64_t at_ms)
+void operations_want_tick(struct operations *ops, uint64_t at_ms)
 {
     uint64_t now_ms = clock_now_ms();
 
@@ -85,179 +69,6 @@ static void want_tick(struct operations *ops, uint64_t at_ms)
     }
     ops->armed_ms = at_ms;
     (void)uv_timer_start(&ops->timer, on_tick, at_ms > now_ms ? at_ms - now_ms : 0, 0);
-}
-
-/* --- runs and what is over ------------------------------------------------- */
-
-static void record_path(char *ret, const char *folder, uint64_t number)
-{
-    (void)snprintf(ret, PATH_SIZE, "%s/%010" PRIu64, folder, number);
-}
-
-static char **jobs_of(const json_t *record)
-{
-    char **jobs = mem_alloc(sizeof *jobs);
-
-    for (size_t i = 0; i < op_record_count(record); i++) {
-        const char *job = json_str_or(op_record_opcode(record, i), "job", NULL);
-
-        if (job != NULL) {
-            strv_add(&jobs, job);
-        }
-    }
-    return jobs;
-}
-
-static struct op_run *add_run(struct operations *ops, json_t *record)
-{
-    struct op_run *run = mem_alloc(sizeof *run);
-
-    *run = (struct op_run){ .ops = ops, .record = record };
-    run->id = mem_strdup(json_str_or(record, "id", ""));
-    run->jobs = jobs_of(record);
-    run->item = (struct op_queue_item){
-        .data = run,
-        .number = op_record_number(record),
-        .priority = json_int_or(record, "priority", 0),
-        .jobs = run->jobs,
-    };
-    DL_APPEND(ops->runs, run);
-    HASH_ADD_KEYPTR(hh, ops->by_id, run->id, strlen(run->id), run);
-    return run;
-}
-
-/* Frees it; its pending requests are gone, its davit-op detached. */
-static void free_run(struct op_run *run)
-{
-    struct operations *ops = run->ops;
-
-    DL_DELETE(ops->runs, run);
-    HASH_DELETE(hh, ops->by_id, run);
-    free(run->id);
-    strv_free(run->jobs);
-    json_decref(run->record);
-    free(run);
-}
-
-static int by_number(const struct op_done *a, const struct op_done *b)
-{
-    return a->number < b->number ? -1 : a->number > b->number;
-}
-
-static void free_done(struct operations *ops, struct op_done *done)
-{
-    DL_DELETE(ops->done, done);
-    HASH_DELETE(hh, ops->done_by_id, done);
-    ops->n_done--;
-    free(done->id);
-    free(done->summary);
-    free(done);
-}
-
-static void add_done(struct operations *ops, const json_t *record)
-{
-    struct op_done *done = mem_alloc(sizeof *done);
-    CLEANUP(json_freep) json_t *summary = op_record_summary(record);
-
-    done->number = op_record_number(record);
-    done->id = mem_strdup(json_str_or(record, "id", ""));
-    (void)snprintf(done->digest, sizeof done->digest, "%s", json_str_or(record, "digest", ""));
-    done->summary = json_text(summary);
-    if (ops->done == NULL || by_number(ops->done->prev, done) <= 0) {
-        DL_APPEND(ops->done, done);
-    } else {
-        DL_INSERT_INORDER(ops->done, done, by_number);
-    }
-    HASH_ADD_KEYPTR(hh, ops->done_by_id, done->id, strlen(done->id), done);
-    ops->n_done++;
-}
-
-/* Moves it to the archive, and forgets the oldest there. */
-static void write_archive(struct op_run *run, const char *text)
-{
-    struct operations *ops = run->ops;
-    char paths[2 + PRUNE_AT_ONCE][PATH_SIZE];
-    struct state_change changes[2 + PRUNE_AT_ONCE] = {
-        { STATE_CREATE, paths[0], text },
-        { STATE_DELETE, paths[1], NULL },
-    };
-    size_t n = 2;
-
-    record_path(paths[0], OP_LOAD_ARCHIVE, op_record_number(run->record));
-    record_path(paths[1], OP_LOAD_LIVE, op_record_number(run->record));
-    while (n < 2 + PRUNE_AT_ONCE && ops->n_done >= KEEP_DONE) {
-        record_path(paths[n], OP_LOAD_ARCHIVE, ops->done->number);
-        changes[n] = (struct state_change){ STATE_DELETE, paths[n], NULL };
-        free_done(ops, ops->done);
-        n++;
-    }
-    state_write(ops->state, changes, n);
-}
-
-void op_run_write(struct op_run *run)
-{
-    CLEANUP(mem_freep) char *text = op_record_text(run->record);
-    char path[PATH_SIZE];
-
-    state_bump(run->ops->state);
-    if (op_record_is_over(run->record)) {
-        write_archive(run, text);
-        return;
-    }
-    record_path(path, OP_LOAD_LIVE, op_record_number(run->record));
-    state_write(run->ops->state, &(struct state_change){ STATE_SET, path, text }, 1);
-}
-
-/* --- answers to davit-op ---------------------------------------------------- */
-
-void op_pending_free(struct op_pending *pending)
-{
-    if (pending->run != NULL) {
-        DL_DELETE(pending->run->pending, pending);
-    } else {
-        DL_DELETE(pending->ops->orphans, pending);
-    }
-    json_decref(pending->answer);
-    json_decref(pending->params);
-    struct operations *ops = pending->ops;
-    free(pending);
-    maybe_closed(ops);
-}
-
-static void on_durable(struct state_sync *sync)
-{
-    struct op_pending *pending = sync->data;
-    struct op_run *run = pending->run;
-    struct err err = sync->err;
-
-    if (pending->request != NULL) {
-        if (err.code < 0) {
-            rpc_reply_error(pending->request, &err, NULL);
-        } else {
-            rpc_reply(pending->request, pending->answer);
-        }
-    }
-    bool ends = pending->ends;
-    op_pending_free(pending);
-    if (err.code == 0) {
-        op_run_settled(run, ends);
-    }
-}
-
-void op_run_answer(struct op_run *run, struct rpc_request *request, json_t *answer)
-{
-    struct op_pending *pending = mem_alloc(sizeof *pending);
-
-    *pending = (struct op_pending){
-        .ops = run->ops,
-        .run = run,
-        .request = request,
-        .answer = answer,
-        .ends = op_record_is_over(run->record),
-    };
-    DL_APPEND(run->pending, pending);
-    pending->sync.data = pending;
-    state_sync_start(run->ops->state, &pending->sync, on_durable);
 }
 
 /* --- the API's requests ------------------------------------------------------ */
@@ -299,7 +110,7 @@ static void settle(struct op_wait *wait, const struct err *err, const json_t *do
     } else {
         wait->request->doc = json_incref((json_t *)doc);
     }
-    want_tick(wait->ops, 0);
+    operations_want_tick(wait->ops, 0);
 }
 
 static void settle_err(struct op_wait *wait, int code, const char *text)
@@ -330,7 +141,7 @@ void operations_forget(struct operations_request *request)
 }
 
 /* Its end is durable: whoever waits for it learns it. */
-static void wake(struct op_run *run)
+void operations_wake(struct op_run *run)
 {
     struct op_wait *wait;
 
@@ -340,228 +151,6 @@ static void wake(struct op_run *run)
             settle(wait, NULL, run->record);
         }
     }
-}
-
-static void maybe_free(struct op_run *run)
-{
-    if (run->over && run->pending == NULL && run->supervisor == NULL) {
-        free_run(run);
-    }
-}
-
-void op_run_settled(struct op_run *run, bool durable)
-{
-    struct operations *ops = run->ops;
-
-    if (durable) {
-        CRASH_POINT("master.op.archived");
-        run->durable = true;
-        wake(run);
-        add_done(ops, run->record);
-        log_info("operation is over op=%s number=%" PRIu64 " state=%s", run->id,
-                 op_record_number(run->record), op_record_state(run->record));
-        state_bump(ops->state);
-        if (run->supervisor != NULL) {
-            op_supervisor_detach(TAKE(run->supervisor)); /* It ends by itself. */
-        }
-    } else if (!run->over && run->supervisor == NULL && run->pending == NULL) {
-        resume_run(run); /* The work of a dead davit-op has ended. */
-        return;
-    }
-    maybe_free(run);
-}
-
-/* Is the node's hooks directory the very one that the master runs itself? */
-static bool is_own(const struct operations *ops, const struct state_node *node)
-{
-    CLEANUP(mem_freep) char *own = file_absolute(ops->options.hooks_dir);
-
-    return node != NULL && str_eq(json_str_or(node->doc, "boot_id", NULL), ops->boot_id) &&
-           str_eq(json_str_or(node->doc, "hooks_dir", NULL), own);
-}
-
-void op_run_drop_own(struct operations *ops, json_t *nodes)
-{
-    size_t i = 0;
-
-    while (i < json_array_size(nodes)) {
-        const char *name = json_string_value(json_array_get(nodes, i));
-
-        if (name != NULL && is_own(ops, state_node_find(ops->state, name))) {
-            (void)json_array_remove(nodes, i);
-        } else {
-            i++;
-        }
-    }
-}
-
-void op_run_over(struct op_run *run)
-{
-    run->over = true;
-    run->resume_ms = 0;
-    op_queue_remove(&run->ops->queue, &run->item);
-    kick(run->ops);
-}
-
-/* --- starting and resuming --------------------------------------------------- */
-
-static void on_supervisor_end(struct op_supervisor *supervisor, const char *why)
-{
-    struct operations *ops = op_supervisor_owner(supervisor);
-    struct op_run *run = op_supervisor_data(supervisor);
-
-    ops->n_supervisors--;
-    if (supervisor == ops->spare) {
-        ops->spare = NULL;
-        ops->spare_ms = clock_now_ms() + SPARE_RETRY_MS;
-        want_tick(ops, ops->spare_ms);
-    }
-    if (run != NULL) {
-        run->supervisor = NULL;
-        if (!run->over) {
-            log_warn("davit-op died before its operation was over op=%s: %s", run->id, why);
-            op_serve_abandon(run, false);
-        }
-        op_run_settled(run, false);
-    }
-    maybe_closed(ops);
-}
-
-static struct op_supervisor *start_supervisor(struct operations *ops)
-{
-    ops->n_supervisors++;
-    return op_supervisor_start(&(struct op_supervisor_options){
-        .loop = ops->options.loop,
-        .methods = op_serve_methods,
-        .ended = on_supervisor_end,
-        .owner = ops,
-    });
-}
-
-static struct op_supervisor *take_supervisor(struct operations *ops)
-{
-    if (ops->spare == NULL || !op_supervisor_is_up(ops->spare)) {
-        return start_supervisor(ops);
-    }
-    ops->spare_ms = clock_now_ms() + SPARE_PAUSE_MS;
-    want_tick(ops, ops->spare_ms);
-    return TAKE(ops->spare);
-}
-
-static char *lock_path(const struct operations *ops, uint64_t number)
-{
-    return str_printf("%s/op/%" PRIu64 ".lock", ops->options.dir, number);
-}
-
-/* Hands the record to a davit-op: to run it from its start, or to run the post hooks that opcode
- * `index` is owed. */
-static void start_run(struct op_run *run, bool disappeared, size_t index)
-{
-    struct operations *ops = run->ops;
-    const struct operations_options *o = &ops->options;
-    json_t *next = op_record_copy(run->record);
-    CLEANUP(mem_freep) char *lock = lock_path(ops, op_record_number(next));
-
-    op_record_start(next, ops->boot_id, ops->host, lock, clock_wall_ms());
-    json_decref(run->record);
-    run->record = next;
-    run->last = disappeared;
-    if (disappeared) {
-        op_run_write(run); /* A new run is written by its first step: op.begin. */
-    }
-    state_bump(ops->state);
-    CLEANUP(json_freep)
-    json_t *hello = json_pack(
-        "{s:i, s:I, s:s, s:I, s:O, s:s, s:s, s:s, s:s, s:s, s:s, s:I}", "version", OP_PROTO_VERSION,
-        "attempt", (json_int_t)op_record_attempt(next), "mode",
-        disappeared ? OP_MODE_DISAPPEARED : OP_MODE_RUN, "index", (json_int_t)index, "operation",
-        next, "hooks_dir", o->hooks_dir, "journal", ops->journal, "lock", lock, "data_dir", o->dir,
-        "cluster", o->cluster, "node", o->node, "term_ms", (json_int_t)o->op_term_ms);
-
-    CRASH_POINT("master.op.start");
-    run->supervisor = take_supervisor(ops);
-    op_supervisor_assign(run->supervisor, hello, run);
-    log_info("operation %s op=%s number=%" PRIu64 " attempt=%" PRId64,
-             disappeared ? "gets its post hooks" : "starts", run->id, op_record_number(next),
-             op_record_attempt(next));
-}
-
-/* Starts those whose turn has come. */
-static void kick(struct operations *ops)
-{
-    size_t max = ops->options.max_running != 0 ? ops->options.max_running : MAX_RUNNING;
-    struct op_queue_item *item;
-
-    while (ops->ready && (item = op_queue_next(&ops->queue, max)) != NULL) {
-        struct op_run *run = item->data;
-
-        run->turn = true;
-        start_run(run, false, 0);
-    }
-}
-
-/* No davit-op works on it: what is owed? */
-static void resume_run(struct op_run *run)
-{
-    size_t index;
-    int64_t attempt = op_record_attempt(run->record);
-    enum op_resume what = op_record_resume(run->record, &index);
-
-    run->resume_ms = 0;
-    switch (what) {
-    case OP_RESUME_RUN:
-    case OP_RESUME_DISAPPEARED:
-        if (attempt > 1) { /* It died more than once: not at once again. */
-            uint64_t pause_ms = UINT64_C(50) << (attempt < 10 ? attempt : 10);
-
-            run->resume_ms = clock_now_ms() + (pause_ms < RESUME_MAX_MS ? pause_ms : RESUME_MAX_MS);
-            want_tick(run->ops, run->resume_ms);
-            return;
-        }
-        start_run(run, what == OP_RESUME_DISAPPEARED, index);
-        return;
-    case OP_RESUME_CLOSE: {
-        json_t *next = op_record_copy(run->record);
-
-        op_record_close(next, "davit-op died, and nothing more is owed", clock_wall_ms());
-        json_decref(run->record);
-        run->record = next;
-        break;
-    }
-    case OP_RESUME_ARCHIVE:
-        break;
-    }
-    op_run_write(run);
-    op_run_answer(run, NULL, json_object());
-    op_run_over(run);
-}
-
-/* After a pause, or while an earlier master's davit-op may live. */
-static void look_again(struct op_run *run, uint64_t now_ms)
-{
-    struct operations *ops = run->ops;
-    size_t index;
-
-    if (!run->wait_gone) {
-        enum op_resume what = op_record_resume(run->record, &index);
-
-        run->resume_ms = 0;
-        start_run(run, what == OP_RESUME_DISAPPEARED, index);
-        return;
-    }
-    const char *lock = json_str_or(run->record, "lock", "");
-    bool same_host = str_eq(json_str_or(run->record, "host", ""), ops->host);
-    bool same_boot = str_eq(json_str_or(run->record, "boot_id", ""), ops->boot_id);
-    bool maybe_alive = same_host ? same_boot && file_locked(lock)
-                                 : now_ms < ops->led_ms + ops->options.other_master_ms;
-
-    if (maybe_alive) {
-        run->resume_ms = now_ms + GONE_POLL_MS;
-        want_tick(ops, run->resume_ms);
-        return;
-    }
-    run->wait_gone = false;
-    resume_run(run);
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -575,13 +164,13 @@ static void on_tick(uv_timer_t *timer)
     DL_FOREACH_SAFE(ops->runs, run, next_run)
     {
         if (run->resume_ms != 0 && run->resume_ms <= now_ms) {
-            look_again(run, now_ms);
+            op_run_look_again(run, now_ms);
         }
     }
     if (ops->spare_ms != 0 && ops->spare_ms <= now_ms) {
         ops->spare_ms = 0;
         if (ops->ready && ops->spare == NULL) {
-            ops->spare = start_supervisor(ops);
+            ops->spare = op_run_supervisor(ops);
         } else if (ops->state != NULL && !ops->ready && ops->load == NULL) {
             start_load(ops);
         }
@@ -611,9 +200,9 @@ static void on_tick(uv_timer_t *timer)
         next_ms = ops->spare_ms;
     }
     if (next_ms != UINT64_MAX) {
-        want_tick(ops, next_ms);
+        operations_want_tick(ops, next_ms);
     }
-    maybe_closed(ops);
+    operations_maybe_closed(ops);
 }
 
 /* --- leading ------------------------------------------------------------------ */
@@ -631,7 +220,7 @@ static void on_record(void *data, const json_t *record, bool archived)
     HASH_FIND_STR(ops->by_id, json_str_or(record, "id", ""), run);
     known = run != NULL;
     if (archived) {
-        add_done(ops, record);
+        op_run_add_done(ops, record);
         return;
     }
     if (known) {
@@ -639,7 +228,7 @@ static void on_record(void *data, const json_t *record, bool archived)
                   number);
         return;
     }
-    run = add_run(ops, json_incref((json_t *)record));
+    run = op_run_add(ops, json_incref((json_t *)record));
     if (str_eq(op_record_state(record), OP_STATUS_QUEUED)) {
         op_queue_add(&ops->queue, &run->item);
         return;
@@ -658,11 +247,11 @@ static void forget_records(struct operations *ops)
     DL_FOREACH_SAFE(ops->runs, run, next_run)
     {
         op_serve_abandon(run, true);
-        free_run(run);
+        op_run_free(run);
     }
     DL_FOREACH_SAFE(ops->done, done, next_done)
     {
-        free_done(ops, done);
+        op_run_free_done(ops, done);
     }
     ops->queue = (struct op_queue){ 0 };
     ops->next_number = 1;
@@ -677,15 +266,15 @@ static void on_loaded(void *data, const struct err *err)
         log_warn("cannot read the operations: %s, retrying in 1 s", err->msg);
         forget_records(ops);
         ops->spare_ms = clock_now_ms() + LOAD_RETRY_MS;
-        want_tick(ops, ops->spare_ms);
+        operations_want_tick(ops, ops->spare_ms);
         return;
     }
     log_info("operations read live=%zu archived=%zu", ops->queue.n_waiting + ops->queue.n_running,
              ops->n_done);
     ops->ready = true;
     ops->spare_ms = clock_now_ms();
-    want_tick(ops, 0);
-    kick(ops);
+    operations_want_tick(ops, 0);
+    op_run_kick(ops);
     if (ops->ready_cb != NULL) {
         operations_cb cb = TAKE(ops->ready_cb);
 
@@ -695,7 +284,7 @@ static void on_loaded(void *data, const struct err *err)
 
 static void start_load(struct operations *ops)
 {
-    ops->load = op_load_start(state_zk(ops->state), KEEP_DONE, on_record, on_loaded, ops);
+    ops->load = op_load_start(state_zk(ops->state), OP_RUN_KEEP_DONE, on_record, on_loaded, ops);
 }
 
 void operations_lead(struct operations *ops, struct state *state, operations_cb ready, void *data)
@@ -816,7 +405,7 @@ static void on_timer_closed(uv_handle_t *handle)
     }
 }
 
-static void maybe_closed(struct operations *ops)
+void operations_maybe_closed(struct operations *ops)
 {
     if (!ops->closing || ops->closed || ops->n_supervisors > 0 || ops->orphans != NULL ||
         ops->waits != NULL) {
@@ -833,7 +422,7 @@ void operations_close(struct operations *ops, operations_cb cb, void *data)
     ops->closing = true;
     ops->close_cb = cb;
     ops->close_data = data;
-    maybe_closed(ops);
+    operations_maybe_closed(ops);
 }
 
 /* --- submit ---------------------------------------------------------------------- */
@@ -962,12 +551,12 @@ static struct op_run *accept_request(struct operations *ops, const json_t *body,
                               });
     }
     CLEANUP(mem_freep) char *text = op_record_text(record);
-    record_path(path, OP_LOAD_LIVE, op_record_number(record));
+    op_run_path(path, OP_LOAD_LIVE, op_record_number(record));
     CRASH_POINT("master.op.accept");
     state_write(ops->state, &(struct state_change){ STATE_CREATE, path, text }, 1);
     state_bump(ops->state);
     CRASH_POINT("master.op.accepted");
-    return add_run(ops, record);
+    return op_run_add(ops, record);
 }
 
 static void on_archived_read(struct zk_req *req)
@@ -989,7 +578,7 @@ static void read_archived(struct op_wait *wait, const struct op_done *done)
 {
     char path[PATH_SIZE];
 
-    record_path(path, OP_LOAD_ARCHIVE, done->number);
+    op_run_path(path, OP_LOAD_ARCHIVE, done->number);
     zk_get(state_zk(wait->ops->state), &wait->read, path, on_archived_read);
 }
 
@@ -1056,7 +645,7 @@ static int submit(struct op_wait *wait, const json_t *body, const char *given_us
     run = accept_request(ops, body, id, user, digest);
     settle_when_durable(wait, run);
     op_queue_add(&ops->queue, &run->item);
-    kick(ops);
+    op_run_kick(ops);
     return 0;
 }
 
@@ -1106,7 +695,7 @@ void operations_get(struct operations *ops, struct operations_request *request, 
     } else if (run != NULL) {
         wait->run = run;
         wait->deadline_ms = clock_now_ms() + (wait_ms < MAX_WAIT_MS ? wait_ms : MAX_WAIT_MS);
-        want_tick(ops, wait->deadline_ms);
+        operations_want_tick(ops, wait->deadline_ms);
     } else if (done != NULL) {
         read_archived(wait, done);
     } else {

@@ -99,6 +99,30 @@ extern const struct rpc_method op_serve_methods[];
  * become ops->orphans): works are asked to end, relays are canceled. */
 void op_serve_abandon(struct op_run *run, bool forget);
 
+/* ---- op_run.c ---- */
+
+enum { OP_RUN_PATH_SIZE = 64, OP_RUN_KEEP_DONE = 5000 }; /* Older ones leave the archive. */
+
+/* "/davit/operations/0000000017"; ret holds OP_RUN_PATH_SIZE. */
+void op_run_path(char *ret, const char *folder, uint64_t number);
+
+/* Takes record. */
+struct op_run *op_run_add(struct operations *ops, json_t *record);
+
+/* Its pending requests are gone, its davit-op detached. */
+void op_run_free(struct op_run *run);
+void op_run_add_done(struct operations *ops, const json_t *record);
+void op_run_free_done(struct operations *ops, struct op_done *done);
+
+/* Starts those whose turn has come. */
+void op_run_kick(struct operations *ops);
+
+/* After a pause, or while an earlier master's davit-op may live. */
+void op_run_look_again(struct op_run *run, uint64_t now_ms);
+
+/* A davit-op without an operation yet. */
+struct op_supervisor *op_run_supervisor(struct operations *ops);
+
 /* Write the record as it is now; an operation that is over moves to the archive. */
 void op_run_write(struct op_run *run);
 
@@ -114,3 +138,12 @@ void op_pending_free(struct op_pending *pending);
 
 /* Names of nodes whose hooks are not the master's own ones.  Drops the others from nodes. */
 void op_run_drop_own(struct operations *ops, json_t *nodes);
+
+/* ---- operations.c, for the others ---- */
+
+/* Have on_tick() run at that time at the latest. */
+void operations_want_tick(struct operations *ops, uint64_t at_ms);
+
+/* Its end is durable: whoever waits for it learns it. */
+void operations_wake(struct op_run *run);
+void operations_maybe_closed(struct operations *ops);
