@@ -155,7 +155,7 @@ static const union verb_value *slot(const struct verb_call *call, const char *na
             return &call->values[i];
         }
     }
-    assert(!"the verb has no such option");
+    assert(false && "the verb has no such option");
     abort();
 }
 

@@ -16,8 +16,8 @@
 
 #include "base/args.h"
 #include "base/daemon.h"
+#include "base/hostport.h"
 #include "base/str.h"
-#include "store/hostport.h"
 #include "store/jute.h"
 
 #include <arpa/inet.h>

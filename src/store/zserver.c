@@ -19,9 +19,9 @@
 #include "store/zserver.h"
 
 #include "base/clock.h"
+#include "base/hostport.h"
 #include "base/log.h"
 #include "store/fourletter.h"
-#include "store/hostport.h"
 #include "store/ledger.h"
 
 #include <arpa/inet.h>

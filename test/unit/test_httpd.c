@@ -623,9 +623,9 @@ static void without_tokens_only_this_machine(void **state)
 
     assert_int_equal(httpd_listen_tcp(f->httpd, "0.0.0.0:0", NULL, &err), ERR_CONFIG);
     assert_int_equal(httpd_listen_tcp(f->httpd, "[::]:0", NULL, &err), ERR_CONFIG);
-    assert_int_equal(httpd_listen_tcp(f->httpd, "127.0.0.1", NULL, &err), ERR_INVALID);
-    assert_int_equal(httpd_listen_tcp(f->httpd, "127.0.0.1:99999", NULL, &err), ERR_INVALID);
-    assert_int_equal(httpd_listen_tcp(f->httpd, "example.org:80", NULL, &err), ERR_INVALID);
+    assert_int_equal(httpd_listen_tcp(f->httpd, "127.0.0.1", NULL, &err), ERR_USAGE);
+    assert_int_equal(httpd_listen_tcp(f->httpd, "127.0.0.1:99999", NULL, &err), ERR_USAGE);
+    assert_int_equal(httpd_listen_tcp(f->httpd, "example.org:80", NULL, &err), ERR_USAGE);
     expect(f, "GET /v1/who HTTP/1.1\r\nHost: evil.example:80\r\n\r\n", 403, NULL);
     expect(f, "GET /v1/who HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\n\r\n", 403,
            NULL);

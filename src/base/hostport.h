@@ -3,8 +3,11 @@
 
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <sys/socket.h>
 
-/* "HOST:PORT", the host numeric (v6 in brackets) or "localhost".  No name is
- * looked up: that may block, and glibc cannot do it in a static program. */
+/* "HOST:PORT", the host numeric (v6 in brackets) or "localhost"; ERR_USAGE for
+ * anything else. */
 int hostport_parse(const char *text, struct sockaddr_storage *ret_addr, struct err *err);
+
+bool hostport_is_loopback(const struct sockaddr_storage *addr);
