@@ -191,7 +191,7 @@ static void create_vars(const struct opcode_ref *ref, enum opcode_phase phase, j
     struct err err;
 
     (void)phase;
-    if (create_decode(ref, &job, &err) == 0) {
+    if (create_decode(ref, &job, &err) == 0 && job != NULL) {
         put_job(vars, job);
     }
 }
@@ -231,7 +231,7 @@ static void create_work(struct opcode_work *work)
     struct step *step;
     struct err err;
 
-    if (create_decode(ref, &config, &err) < 0) {
+    if (create_decode(ref, &config, &err) < 0 || config == NULL) {
         opcode_work_done(work, NULL, &err);
         return;
     }

@@ -54,6 +54,7 @@ void state_job_free(struct state_job *job)
 
     HASH_ITER(hh, job->configs, config, tmp)
     {
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): HASH_DEL moves the head. */
         HASH_DEL(job->configs, config);
         config_free(config);
     }
@@ -90,16 +91,19 @@ static void on_turn_closed(uv_handle_t *handle)
     state_write_fini(state);
     HASH_ITER(hh, state->tasks, task, next_task)
     {
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): HASH_DEL moves the head. */
         HASH_DEL(state->tasks, task);
         state_task_free(task);
     }
     HASH_ITER(hh, state->jobs, job, next_job)
     {
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): HASH_DEL moves the head. */
         HASH_DEL(state->jobs, job);
         state_job_free(job);
     }
     HASH_ITER(hh, state->nodes, node, next_node)
     {
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): HASH_DEL moves the head. */
         HASH_DEL(state->nodes, node);
         node_free(node);
     }
@@ -243,6 +247,7 @@ static void drop_unused_configs(struct state_job *job)
     HASH_ITER(hh, job->configs, config, tmp)
     {
         if (config != job->current && config->n_tasks == 0) {
+            /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): HASH_DEL moves the head. */
             HASH_DEL(job->configs, config);
             config_free(config);
         }

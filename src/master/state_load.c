@@ -22,6 +22,7 @@
 #include "master/state_priv.h"
 #include "master/task_state.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
 
@@ -513,9 +514,10 @@ static void got_hash_folders(struct fetch *fetch)
         return;
     }
     for (size_t i = 0; i < fetch->req.n_children; i++) {
-        unsigned nr = FOLDERS;
+        char *end;
+        unsigned long nr = strtoul(fetch->req.children[i], &end, 16);
 
-        if (sscanf(fetch->req.children[i], "%2x", &nr) == 1 && nr < FOLDERS) {
+        if (*end == '\0' && nr < FOLDERS) {
             there[nr] = true;
         }
     }

@@ -165,7 +165,10 @@ void state_write(struct state *state, const struct state_change *changes, size_t
 static void add_put(struct puts *puts, enum state_op op, char *path, char *text)
 {
     assert(puts->n < MAX_ITEM_PUTS);
-    puts->put[puts->n++] = (struct state_put){ op, path, text };
+    puts->put[puts->n].op = op;
+    puts->put[puts->n].path = path;
+    puts->put[puts->n].text = text;
+    puts->n++;
 }
 
 struct folder {
@@ -180,7 +183,7 @@ void state_folder_add(struct state *state, const char *path)
     HASH_FIND_STR(state->folders, path, folder);
     if (folder == NULL) {
         folder = mem_alloc(sizeof(*folder) + strlen(path) + 1);
-        strcpy(folder->path, path); /* As long as was allocated. */
+        memcpy(folder->path, path, strlen(path) + 1);
         HASH_ADD_STR(state->folders, path, folder);
     }
 }
@@ -747,6 +750,7 @@ void state_write_fini(struct state *state)
     }
     HASH_ITER(hh, state->folders, folder, next_folder)
     {
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): HASH_DEL moves the head. */
         HASH_DEL(state->folders, folder);
         free(folder);
     }

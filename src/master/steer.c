@@ -293,14 +293,14 @@ static size_t collect_nodes(const struct steer *steer, struct sched_node **ret_n
     nodes = mem_alloc((HASH_COUNT(state_nodes(steer->state)) + 1) * sizeof(*nodes));
     for (node = state_nodes(steer->state); node != NULL; node = node->hh.next) {
         if (node->alive) {
-            size_t ports = (size_t)(node->port_hi - node->port_lo + 1);
+            unsigned ports = (unsigned)(node->port_hi - node->port_lo + 1);
 
             nodes[n++] = (struct sched_node){
                 .data = node,
                 .cpu = node->cpu - node->used_cpu,
                 .ram_bytes = node->ram_bytes - node->used_ram_bytes,
                 .disk_bytes = node->disk_bytes - node->used_disk_bytes,
-                .ports = (unsigned)(ports - node->n_used_ports),
+                .ports = ports - (unsigned)node->n_used_ports,
                 .drained = strcmp(node->mode, "active") != 0,
             };
         }
@@ -313,7 +313,7 @@ static size_t collect_nodes(const struct steer *steer, struct sched_node **ret_n
 static size_t collect_groups(struct steer *steer, struct sched_group **ret_groups,
                              struct round_group **ret_mine, struct state_task ***ret_tasks)
 {
-    struct sched_group *groups = NULL;
+    struct sched_group *groups = mem_alloc(sizeof(*groups));
     struct round_group *mine;
     struct state_task *task;
     size_t n = 0;
@@ -324,8 +324,8 @@ static size_t collect_groups(struct steer *steer, struct sched_group **ret_group
         if (task->config->group == 0) {
             const struct job *job = task->config->job;
 
-            if ((n & (n - 1)) == 0) {
-                groups = mem_realloc(groups, (n == 0 ? 1 : 2 * n) * sizeof(*groups));
+            if (n > 0 && (n & (n - 1)) == 0) {
+                groups = mem_realloc(groups, 2 * n * sizeof(*groups));
             }
             groups[n] = (struct sched_group){ .demand = { job->cpu, job->ram_bytes, job->disk_bytes,
                                                           (unsigned)job->n_ports } };
