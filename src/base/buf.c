@@ -9,6 +9,7 @@
 #include "base/buf.h"
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -70,6 +71,23 @@ void buf_addf(struct buf *buf, const char *fmt, ...)
     va_start(ap, fmt);
     buf_vaddf(buf, fmt, ap);
     va_end(ap);
+}
+
+static bool is_unreserved(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+           strchr("-._~", c) != NULL;
+}
+
+void buf_add_uri(struct buf *buf, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        if (is_unreserved(*text)) {
+            buf_add(buf, text, 1);
+        } else {
+            buf_addf(buf, "%%%02X", (unsigned char)*text);
+        }
+    }
 }
 
 void buf_drop(struct buf *buf, size_t n)

@@ -25,6 +25,9 @@ void buf_addf(struct buf *buf, const char *fmt, ...) __attribute__((format(print
 void buf_vaddf(struct buf *buf, const char *fmt, va_list ap)
     __attribute__((format(printf, 2, 0), nonnull(2)));
 
+/* Percent-encoded, so that it is one segment of a URL's path, or one value of its query. */
+void buf_add_uri(struct buf *buf, const char *text);
+
 /* Drop the first n bytes. */
 void buf_drop(struct buf *buf, size_t n);
 

@@ -201,7 +201,8 @@ int cli_client(struct cli *cli, const char *cluster, struct client **ret_client,
     return 0;
 }
 
-int cli_default_cluster(struct cli *cli, const char *asked, const char **ret_name, struct err *err)
+static int default_cluster(struct cli *cli, const char *asked, const char **ret_name,
+                           struct err *err)
 {
     if (asked != NULL) {
         *ret_name = asked;
@@ -220,6 +221,17 @@ int cli_default_cluster(struct cli *cli, const char *asked, const char **ret_nam
                        "a clusters.json");
     }
     return err_set(err, ERR_USAGE, "several clusters are known: say which with --cluster");
+}
+
+int cli_default_client(struct cli *cli, const char *asked, struct client **ret_client,
+                       struct err *err)
+{
+    const char *cluster = NULL;
+
+    if (default_cluster(cli, asked, &cluster, err) < 0) {
+        return err_code(err);
+    }
+    return cli_client(cli, cluster, ret_client, err);
 }
 
 int cli_clusters_matching(struct cli *cli, const char *glob, char ***ret_names, struct err *err)
@@ -389,6 +401,12 @@ static size_t width_of(const char *text)
         n += ((unsigned char)*text & 0xc0) != 0x80;
     }
     return n;
+}
+
+void cli_add_cell_take(json_t *row, char *text)
+{
+    (void)json_array_append_new(row, json_str_repaired(text, strlen(text)));
+    free(text);
 }
 
 void cli_print_table(const struct cli *cli, const json_t *rows)

@@ -45,8 +45,10 @@ int cli_wild_parse(const char *text, struct cli_key *ret_key, struct err *err);
  * an unknown one. */
 int cli_client(struct cli *cli, const char *cluster, struct client **ret_client, struct err *err);
 
-/* The cluster to use where no key names one: --cluster, else the only one known. */
-int cli_default_cluster(struct cli *cli, const char *asked, const char **ret_name, struct err *err);
+/* The same where no key names the cluster: that of --cluster (NULL: not given), else the
+ * only one known. */
+int cli_default_client(struct cli *cli, const char *asked, struct client **ret_client,
+                       struct err *err);
 
 /* The names of the known clusters that a glob matches, as a strv of the caller's; a name
  * without globs is itself, known or not. */
@@ -73,6 +75,8 @@ void cli_progress(struct cli *cli, const char *message);
 
 /* Print the value to stdout, sorted keys, one line. */
 void cli_print_json(const json_t *value);
+
+void cli_add_cell_take(json_t *row, char *text);
 
 /* rows is an array of arrays of strings; the first row is the header.  Cells are
  * escaped; columns are as wide as they need. */

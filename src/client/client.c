@@ -189,30 +189,16 @@ void client_call_cancel(struct client_call *call)
     httpc_cancel(&call->http);
 }
 
-static void add_encoded(struct buf *buf, const char *text)
-{
-    for (; *text != 0; text++) {
-        unsigned char c = (unsigned char)*text;
-
-        if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-            strchr("-._~", c) != NULL) {
-            buf_add(buf, text, 1);
-        } else {
-            buf_addf(buf, "%%%02X", c);
-        }
-    }
-}
-
 void client_query(struct buf *path, const char *key, const char *value)
 {
     if (value != NULL) {
         buf_addf(path, "%c%s=", strchr(buf_text(path), '?') == NULL ? '?' : '&', key);
-        add_encoded(path, value);
+        buf_add_uri(path, value);
     }
 }
 
 void client_segment(struct buf *path, const char *segment)
 {
     buf_add_text(path, "/");
-    add_encoded(path, segment);
+    buf_add_uri(path, segment);
 }

@@ -13,24 +13,13 @@
 
 enum { TOKEN_FILE_MAX = 64 * 1024 };
 
-static void add_encoded(struct buf *url, const char *text)
-{
-    for (const char *p = text; *p != '\0'; p++) {
-        if (isalnum((unsigned char)*p) || strchr("-_.~", *p) != NULL) {
-            buf_add(url, p, 1);
-        } else {
-            buf_addf(url, "%%%02X", (unsigned char)*p);
-        }
-    }
-}
-
 void agent_call_url(struct buf *url, const char *address, const char *const *segments)
 {
     buf_clear(url);
     buf_addf(url, "http://%s/v1", address);
     for (; *segments != NULL; segments++) {
         buf_add_text(url, "/");
-        add_encoded(url, *segments);
+        buf_add_uri(url, *segments);
     }
 }
 
@@ -38,7 +27,7 @@ void agent_call_query(struct buf *url, const char *key, const char *value)
 {
     if (value != NULL) {
         buf_addf(url, "%c%s=", strchr(buf_text(url), '?') == NULL ? '?' : '&', key);
-        add_encoded(url, value);
+        buf_add_uri(url, value);
     }
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/str.h"
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/id.h"
@@ -79,6 +80,16 @@ static void times_read_as_rfc3339(void **state)
     assert_string_equal(text, "2017-07-14T02:40:00.123Z");
 }
 
+static void uris_keep_only_what_is_safe(void **state)
+{
+    (void)state;
+    CLEANUP_BUF uri = { 0 };
+
+    buf_add_uri(&uri, "aZ0-._~");
+    buf_add_uri(&uri, "a/b c%\xc3\xa9?");
+    assert_string_equal(buf_text(&uri), "aZ0-._~a%2Fb%20c%25%C3%A9%3F");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -87,6 +98,7 @@ int main(void)
         cmocka_unit_test(escapes_what_moves_a_terminal),
         cmocka_unit_test(ids_have_their_shape),
         cmocka_unit_test(digests_match_known_vectors),
+        cmocka_unit_test(uris_keep_only_what_is_safe),
         cmocka_unit_test(times_read_as_rfc3339),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -46,12 +46,6 @@ static char *where_of(const json_t *record)
     return mem_strdup(node);
 }
 
-static void add_cell(json_t *row, char *text)
-{
-    (void)json_array_append_new(row, json_str_repaired(text, strlen(text)));
-    free(text);
-}
-
 static json_t *row_of(const json_t *record)
 {
     json_t *row = json_array();
@@ -61,15 +55,16 @@ static json_t *row_of(const json_t *record)
     char when[CLOCK_UTC_SIZE];
 
     clock_format_utc(started, when);
-    add_cell(row, mem_strdup(when));
-    add_cell(row, mem_strdup(json_str_or(record, "level", "?")));
-    add_cell(row, where_of(record));
-    add_cell(row, mem_strdup(json_str_or(record, "event", "?")));
-    add_cell(row, mem_strdup(json_str_or(record, "hook", "?")));
-    add_cell(row, mem_strdup(json_str_or(record, "outcome", "running")));
-    add_cell(row, finished > 0 ? str_printf("%lld ms", (long long)(finished - (int64_t)started))
+    cli_add_cell_take(row, mem_strdup(when));
+    cli_add_cell_take(row, mem_strdup(json_str_or(record, "level", "?")));
+    cli_add_cell_take(row, where_of(record));
+    cli_add_cell_take(row, mem_strdup(json_str_or(record, "event", "?")));
+    cli_add_cell_take(row, mem_strdup(json_str_or(record, "hook", "?")));
+    cli_add_cell_take(row, mem_strdup(json_str_or(record, "outcome", "running")));
+    cli_add_cell_take(row, finished > 0
+                               ? str_printf("%lld ms", (long long)(finished - (int64_t)started))
                                : mem_strdup("-"));
-    add_cell(row, detail_of(record));
+    cli_add_cell_take(row, detail_of(record));
     return row;
 }
 
@@ -98,7 +93,6 @@ static int run_hook_log(struct verb_call *call, struct err *err)
                              "OUTCOME", "TOOK", "DETAIL");
     CLEANUP(mem_freep) char *limit = str_printf("%lld", (long long)verb_number(call, "limit"));
     struct client *client = NULL;
-    const char *cluster = NULL;
     size_t i;
     json_t *record;
 
@@ -108,8 +102,7 @@ static int run_hook_log(struct verb_call *call, struct err *err)
     client_query(&path, "level", verb_text(call, "level"));
     client_query(&path, "failed", verb_flag(call, "failed") ? "true" : NULL);
     client_query(&path, "limit", limit);
-    if (cli_default_cluster(call->cli, verb_text(call, "cluster"), &cluster, err) < 0 ||
-        cli_client(call->cli, cluster, &client, err) < 0 ||
+    if (cli_default_client(call->cli, verb_text(call, "cluster"), &client, err) < 0 ||
         cli_request(call->cli, client, "GET", buf_text(&path), NULL, &answer, err) < 0) {
         return err_code(err);
     }

@@ -16,29 +16,25 @@ static const struct verb_option options[] = {
     { 0 },
 };
 
-static void add_cell(json_t *row, char *text)
-{
-    (void)json_array_append_new(row, json_str_repaired(text, strlen(text)));
-    free(text);
-}
-
 static json_t *row_of(const json_t *node)
 {
     const json_t *total = json_object_get(node, "resources");
     const json_t *used = json_object_get(node, "used");
     json_t *row = json_array();
 
-    add_cell(row, mem_strdup(json_str_or(node, "name", "?")));
-    add_cell(row, mem_strdup(json_bool_or(node, "alive", false) ? "alive" : "dead"));
-    add_cell(row, mem_strdup(json_str_or(node, "mode", "active")));
-    add_cell(row, str_printf("%lld", (long long)json_int_or(node, "tasks", 0)));
-    add_cell(row,
-             str_printf("%.2f/%.2f", json_num_or(used, "cpu", 0), json_num_or(total, "cpu", 0)));
-    add_cell(row, str_printf("%lld/%lld MB", (long long)(json_int_or(used, "ram_bytes", 0) / MIB),
-                             (long long)(json_int_or(total, "ram_bytes", 0) / MIB)));
-    add_cell(row, str_printf("%lld/%lld MB", (long long)(json_int_or(used, "disk_bytes", 0) / MIB),
-                             (long long)(json_int_or(total, "disk_bytes", 0) / MIB)));
-    add_cell(row, mem_strdup(json_str_or(node, "address", "-")));
+    cli_add_cell_take(row, mem_strdup(json_str_or(node, "name", "?")));
+    cli_add_cell_take(row, mem_strdup(json_bool_or(node, "alive", false) ? "alive" : "dead"));
+    cli_add_cell_take(row, mem_strdup(json_str_or(node, "mode", "active")));
+    cli_add_cell_take(row, str_printf("%lld", (long long)json_int_or(node, "tasks", 0)));
+    cli_add_cell_take(
+        row, str_printf("%.2f/%.2f", json_num_or(used, "cpu", 0), json_num_or(total, "cpu", 0)));
+    cli_add_cell_take(row, str_printf("%lld/%lld MB",
+                                      (long long)(json_int_or(used, "ram_bytes", 0) / MIB),
+                                      (long long)(json_int_or(total, "ram_bytes", 0) / MIB)));
+    cli_add_cell_take(row, str_printf("%lld/%lld MB",
+                                      (long long)(json_int_or(used, "disk_bytes", 0) / MIB),
+                                      (long long)(json_int_or(total, "disk_bytes", 0) / MIB)));
+    cli_add_cell_take(row, mem_strdup(json_str_or(node, "address", "-")));
     return row;
 }
 
@@ -49,12 +45,10 @@ static int run_node_list(struct verb_call *call, struct err *err)
     json_t *rows = json_pack("[[s,s,s,s,s,s,s,s]]", "NODE", "STATE", "MODE", "TASKS", "CPU", "RAM",
                              "DISK", "ADDRESS");
     struct client *client = NULL;
-    const char *cluster = NULL;
     size_t i;
     json_t *node;
 
-    if (cli_default_cluster(call->cli, verb_text(call, "cluster"), &cluster, err) < 0 ||
-        cli_client(call->cli, cluster, &client, err) < 0 ||
+    if (cli_default_client(call->cli, verb_text(call, "cluster"), &client, err) < 0 ||
         cli_request_list(call->cli, client, "/v1/nodes", &nodes, err) < 0) {
         return err_code(err);
     }

@@ -21,29 +21,36 @@ static const struct verb_option list_options[] = {
     { 0 },
 };
 
-static void add_row(json_t *rows, const char *const *cells, size_t n)
-{
-    json_t *row = json_array();
-
-    for (size_t i = 0; i < n; i++) {
-        (void)json_array_append_new(row, json_str_repaired(cells[i], strlen(cells[i])));
-    }
-    (void)json_array_append_new(rows, row);
-}
-
 static json_t *first_opcode(const json_t *operation)
 {
     return json_array_get(json_object_get(operation, "opcodes"), 0);
+}
+
+static json_t *row_of(const json_t *operation)
+{
+    const json_t *opcode = first_opcode(operation);
+    json_t *row = json_array();
+    char when[CLOCK_UTC_SIZE];
+
+    clock_format_utc((uint64_t)json_int_or(operation, "created_ms", 0), when);
+    cli_add_cell_take(row, str_printf("%lld", (long long)json_int_or(operation, "number", 0)));
+    cli_add_cell_take(row, mem_strdup(json_str_or(operation, "state", "?")));
+    cli_add_cell_take(row, mem_strdup(json_str_or(opcode, "op", "?")));
+    cli_add_cell_take(row, mem_strdup(json_str_or(opcode, "job", "-")));
+    cli_add_cell_take(row, mem_strdup(json_str_or(operation, "user", "-")));
+    cli_add_cell_take(row, mem_strdup(when));
+    return row;
 }
 
 static int run_op_list(struct verb_call *call, struct err *err)
 {
     CLEANUP_BUF path = { 0 };
     CLEANUP(json_freep) json_t *answer = NULL;
-    CLEANUP(json_freep) json_t *rows = json_array();
+    CLEANUP(json_freep)
+    json_t *rows =
+        json_pack("[[s,s,s,s,s,s]]", "NUMBER", "STATE", "OPCODE", "JOB", "USER", "CREATED");
     CLEANUP(mem_freep) char *limit = str_printf("%lld", (long long)verb_number(call, "limit"));
     struct client *client = NULL;
-    const char *cluster = NULL;
     size_t i;
     json_t *operation;
 
@@ -51,8 +58,7 @@ static int run_op_list(struct verb_call *call, struct err *err)
     client_query(&path, "job", verb_text(call, "job"));
     client_query(&path, "state", verb_text(call, "state"));
     client_query(&path, "limit", limit);
-    if (cli_default_cluster(call->cli, verb_text(call, "cluster"), &cluster, err) < 0 ||
-        cli_client(call->cli, cluster, &client, err) < 0 ||
+    if (cli_default_client(call->cli, verb_text(call, "cluster"), &client, err) < 0 ||
         cli_request(call->cli, client, "GET", buf_text(&path), NULL, &answer, err) < 0) {
         return err_code(err);
     }
@@ -60,20 +66,9 @@ static int run_op_list(struct verb_call *call, struct err *err)
         cli_print_json(json_object_get(answer, "items"));
         return 0;
     }
-    add_row(rows, (const char *[]){ "NUMBER", "STATE", "OPCODE", "JOB", "USER", "CREATED" }, 6);
     json_array_foreach(json_object_get(answer, "items"), i, operation)
     {
-        CLEANUP(mem_freep)
-        char *number = str_printf("%lld", (long long)json_int_or(operation, "number", 0));
-        char when[CLOCK_UTC_SIZE];
-
-        clock_format_utc((uint64_t)json_int_or(operation, "created_ms", 0), when);
-        add_row(rows,
-                (const char *[]){ number, json_str_or(operation, "state", "?"),
-                                  json_str_or(first_opcode(operation), "op", "?"),
-                                  json_str_or(first_opcode(operation), "job", "-"),
-                                  json_str_or(operation, "user", "-"), when },
-                6);
+        (void)json_array_append_new(rows, row_of(operation));
     }
     cli_print_table(call->cli, rows);
     return 0;
@@ -136,14 +131,12 @@ static int run_op_show(struct verb_call *call, struct err *err)
     CLEANUP_BUF path = { 0 };
     CLEANUP(json_freep) json_t *operation = NULL;
     struct client *client = NULL;
-    const char *cluster = NULL;
     size_t i;
     json_t *opcode;
 
     buf_add_text(&path, "/v1/operations");
     client_segment(&path, call->operands[0]);
-    if (cli_default_cluster(call->cli, verb_text(call, "cluster"), &cluster, err) < 0 ||
-        cli_client(call->cli, cluster, &client, err) < 0 ||
+    if (cli_default_client(call->cli, verb_text(call, "cluster"), &client, err) < 0 ||
         cli_request(call->cli, client, "GET", buf_text(&path), NULL, &operation, err) < 0) {
         return err_code(err);
     }
