@@ -19,6 +19,7 @@
 #include "base/str.h"
 #include "coord/election.h"
 #include "master/nodes.h"
+#include "master/predecessor.h"
 #include "master/state_load.h"
 
 #include <string.h>
@@ -34,6 +35,7 @@ struct lead {
     struct election_observer *observer;
     json_t *leader;
     uv_timer_t again;
+    struct predecessor *predecessor; /* Until we stand for the first time. */
 
     struct state_load *load;
     struct state *state;
@@ -201,6 +203,14 @@ static void stand(struct lead *lead)
     election_start(&options, &lead->election);
 }
 
+static void on_predecessor_removed(void *data)
+{
+    struct lead *lead = data;
+
+    lead->predecessor = NULL;
+    stand(lead);
+}
+
 static void on_observed(const char *bytes, size_t len, void *data)
 {
     struct lead *lead = data;
@@ -223,7 +233,8 @@ void lead_start(const struct lead_options *options, struct lead **ret_lead)
     lead->again.data = lead;
     *ret_lead = lead; /* Before anything can call back. */
     election_observe(options->zk, ELECTION_PATH, on_observed, lead, &lead->observer);
-    stand(lead);
+    lead->predecessor = predecessor_remove(options->zk, ELECTION_PATH, options->contact,
+                                           on_predecessor_removed, lead);
 }
 
 static void on_timer_closed(uv_handle_t *handle)
@@ -237,6 +248,7 @@ void lead_close(struct lead *lead, lead_closed_cb cb, void *data)
     lead->close_cb = cb;
     lead->close_data = data;
     end_term(lead);
+    predecessor_cancel(TAKE(lead->predecessor));
     election_observer_free(TAKE(lead->observer));
     lead->closes++;
     uv_close((uv_handle_t *)&lead->again, on_timer_closed);

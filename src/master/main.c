@@ -47,6 +47,7 @@ struct program {
     uv_timer_t follower; /* Until we are ready: does another lead? */
     bool ready, stopping;
     char host[256];
+    int lock; /* Of --dir: one master in it. */
 };
 
 static void tell_ready(struct program *program)
@@ -257,7 +258,9 @@ static int start(struct program *program, struct err *err)
                                       .node = program->host,
                                       .token_file = program->options.token_file };
 
-    if (make_dirs(&program->options, err) < 0) {
+    CLEANUP(mem_freep) char *lock = file_join(program->options.dir, "master.lock");
+
+    if (make_dirs(&program->options, err) < 0 || file_lock(lock, &program->lock, err) < 0) {
         return err->code;
     }
     start_operations(program);

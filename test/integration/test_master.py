@@ -237,6 +237,17 @@ def test_a_second_master_refuses_then_takes_over(tmp_path, store):
         succeeded(two.wait(op_id))
 
 
+def test_a_restarted_master_does_not_wait_for_its_own_session(tmp_path, store):
+    one = Master(tmp_path, store, args=["--session-ms", "4000"])
+    with masters(one):
+        one.kill()
+        one.start()
+        wait_until("it leads again", lambda: one.get("/v1/status")["leading"], 2)
+        second = Master(tmp_path, store)
+        with pytest.raises(AssertionError, match="master.lock"):
+            second.start()
+
+
 def test_a_restart_of_the_store_does_not_end_the_term(tmp_path, store, master, agent):
     epoch = master.get("/v1/status")["epoch"]
     for nr in range(3):
