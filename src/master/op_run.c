@@ -87,6 +87,7 @@ void op_run_free(struct op_run *run)
     struct operations *ops = run->ops;
 
     DL_DELETE(ops->runs, run);
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): what is freed is in the table. */
     HASH_DELETE(hh, ops->by_id, run);
     free(run->id);
     strv_free(run->jobs);
@@ -102,6 +103,7 @@ static int by_number(const struct op_done *a, const struct op_done *b)
 void op_run_free_done(struct operations *ops, struct op_done *done)
 {
     DL_DELETE(ops->done, done);
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): what is freed is in the table. */
     HASH_DELETE(hh, ops->done_by_id, done);
     ops->n_done--;
     free(done->id);
@@ -140,7 +142,7 @@ static void write_archive(struct op_run *run, const char *text)
 
     op_run_path(paths[0], OP_LOAD_ARCHIVE, op_record_number(run->record));
     op_run_path(paths[1], OP_LOAD_LIVE, op_record_number(run->record));
-    while (n < 2 + PRUNE_AT_ONCE && ops->n_done >= OP_RUN_KEEP_DONE) {
+    while (n < 2 + PRUNE_AT_ONCE && ops->done != NULL && ops->n_done >= OP_RUN_KEEP_DONE) {
         op_run_path(paths[n], OP_LOAD_ARCHIVE, ops->done->number);
         changes[n] = (struct state_change){ STATE_DELETE, paths[n], NULL };
         op_run_free_done(ops, ops->done);

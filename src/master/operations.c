@@ -38,6 +38,7 @@ enum {
     LOAD_RETRY_MS = 1000,
     MAX_WAIT_MS = 60000,
     MAX_USER = 128,
+    MAX_STORED = 1024 * 1024,
     PATH_SIZE = OP_RUN_PATH_SIZE,
 };
 
@@ -183,6 +184,7 @@ static void on_tick(uv_timer_t *timer)
     }
     /* A callback may add, end or forget any wait: look from the start each time. */
     do {
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): tell() takes it out of the list. */
         DL_SEARCH_SCALAR(ops->waits, wait, settled, true);
         if (wait != NULL) {
             tell(wait);
@@ -567,7 +569,7 @@ static void on_archived_read(struct zk_req *req)
 
     if (req->err.code < 0) {
         settle(wait, &req->err, NULL);
-    } else if (json_parse(req->bytes, req->len, 1024 * 1024, &record, &err) < 0) {
+    } else if (json_parse(req->bytes, req->len, MAX_STORED, &record, &err) < 0) {
         settle(wait, &err, NULL);
     } else {
         settle(wait, NULL, record);
@@ -722,6 +724,27 @@ static bool matches(const json_t *summary, const char *job, const char *state)
     return false;
 }
 
+/* The newer of both lists' ends, which moves on; NULL when both are through.  The caller's. */
+static json_t *newest(const struct operations *ops, struct op_run **run, struct op_done **done,
+                      uint64_t *ret_number)
+{
+    json_t *summary;
+
+    if (*run == NULL && *done == NULL) {
+        return NULL;
+    }
+    if (*done == NULL || (*run != NULL && (*run)->item.number > (*done)->number)) {
+        *ret_number = (*run)->item.number;
+        summary = op_record_summary((*run)->record);
+        *run = *run == ops->runs ? NULL : (*run)->prev;
+        return summary;
+    }
+    *ret_number = (*done)->number;
+    summary = json_loads((*done)->summary, 0, NULL);
+    *done = *done == ops->done ? NULL : (*done)->prev;
+    return summary != NULL ? summary : json_object();
+}
+
 json_t *operations_list(struct operations *ops, const char *job, const char *state, uint64_t before,
                         size_t limit)
 {
@@ -729,33 +752,24 @@ json_t *operations_list(struct operations *ops, const char *job, const char *sta
     json_t *next = json_null();
     struct op_run *run = ops->runs != NULL ? ops->runs->prev : NULL;
     struct op_done *done = ops->done != NULL ? ops->done->prev : NULL;
-    uint64_t last = 0;
+    uint64_t last = 0, number;
+    json_t *summary;
 
-    /* Both lists from their ends, the newer one first. */
-    while (run != NULL || done != NULL) {
-        bool live = done == NULL || (run != NULL && run->item.number > done->number);
-        uint64_t number = live ? run->item.number : done->number;
-        CLEANUP(json_freep) json_t *summary = NULL;
+    while ((summary = newest(ops, &run, &done, &number)) != NULL) {
+        bool wanted = (before == 0 || number < before) && matches(summary, job, state);
 
-        if (before == 0 || number < before) {
-            summary = live ? op_record_summary(run->record) : json_loads(done->summary, 0, NULL);
-        }
-        if (live) {
-            run = run == ops->runs ? NULL : run->prev;
-        } else {
-            done = done == ops->done ? NULL : done->prev;
-        }
-        if (summary == NULL || !matches(summary, job, state)) {
+        if (wanted && json_array_size(items) < limit) {
+            last = number;
+            (void)json_array_append_new(items, summary);
             continue;
         }
-        if (json_array_size(items) >= limit) {
+        json_decref(summary);
+        if (wanted) {
             CLEANUP(mem_freep) char *cursor = str_printf("%" PRIu64, last);
 
             next = json_string(cursor);
             break;
         }
-        last = number;
-        (void)json_array_append(items, summary);
     }
     return json_pack("{s:o, s:o}", "items", items, "next", next);
 }
