@@ -313,14 +313,36 @@ static bool send_rest(struct reader *reader)
     return true;
 }
 
-/* On to the next run, if there is one; its file may be a moment behind its directory. */
+/* The directory of a run is a moment older than its files: wait in it for them. */
+static void watch_run(struct reader *reader, long run)
+{
+    CLEANUP(mem_freep) char *path = str_printf(".logs/%s/%ld", reader->process, run);
+    CLEANUP(fd_closep) int fd = -1;
+    struct err ignored = { 0 };
+
+    if (file_open_beneath(reader->sandbox, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0, &fd,
+                          &ignored) == 0) {
+        (void)watch_fd(&reader->file_event, fd);
+    }
+}
+
+/* On to the next run, if there is one. */
 static bool next_run(struct reader *reader)
 {
     struct err err = { 0 };
     long run = find_run(reader, reader->run, reader->run == RUN_NONE);
 
-    if (run == RUN_NONE || open_run(reader, run, &err) < 0) {
+    if (run == RUN_NONE) {
         return false;
+    }
+    if (open_run(reader, run, &err) < 0) {
+        if (!reader->follow) {
+            return false;
+        }
+        watch_run(reader, run);
+        if (open_run(reader, run, &err) < 0) {
+            return false;
+        }
     }
     if (reader->follow) {
         (void)watch_fd(&reader->file_event, reader->file);

@@ -562,8 +562,8 @@ int main(int argc, char **argv)
         .options = table,
         .n_options = sizeof(table) / sizeof(table[0]),
     };
+    static uv_loop_t loop;
     struct err err = { 0 };
-    uv_loop_t loop;
     int rest = 0;
     int rv = 0;
 

@@ -539,6 +539,54 @@ def test_stop_pods_on_exit_reports_them_lost_after_the_restart(make_node):
     node.wait_forgotten(pods[0])
 
 
+POINTS = ["intent", "hooks", "hooks_done", "install", "installed", "launch", "launch_marked",
+          "launch_started", "launched", "reality", "halt", "settle", "reap", "kill", "uninstall",
+          "uninstalled"]
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+@pytest.mark.parametrize("point", POINTS)
+def test_death_at_any_step_converges_without_a_second_launch(make_node, point, nth):
+    """One agent dies at the point; the next one does what is left to do."""
+    node = make_node()
+    hits = node.dir / "hits"
+    ran = node.dir / "ran"
+    work = ("main", f"echo x >> {ran}; exec sleep 1000", "")
+    node.hook("note", f"echo $HOOK_EVENT >> {node.dir}/events\n")
+    node.env.update(DAVIT_CRASH_AT=f"agent.{point}:{nth}", DAVIT_CRASH_LOG=str(hits))
+    node.start()
+    clean = {key: value for key, value in node.env.items() if not key.startswith("DAVIT_CRASH")}
+
+    def revive():
+        if node.process.poll() is not None and node.env is not clean:
+            node.env = clean
+            node.start()
+        return True
+
+    def settled(pod, *states):
+        wait_until(f"{states}", lambda: revive() and node.state(pod) in states, 30)
+
+    pod = node.launch(work)
+    settled(pod, "running")
+    lost = node.launch(work, label="lost")
+    settled(lost, "running")
+    assert ran.read_text() == "x\nx\n"
+    os.kill(node.pod_pid(lost), signal.SIGKILL)
+    settled(lost, "lost")
+    short = node.launch(("main", "true", ""), label="short")
+    settled(short, "finished")
+    node.ask_stop(pod, [work])
+    settled(pod, "killed")
+    for one in (pod, lost, short):
+        node.drop(one)
+        wait_until("forgotten", lambda: revive() and node.reality(one) is None and
+                   not (node.pod_root / one).exists(), 30)
+    assert ran.read_text() == "x\nx\n"
+    wait_until("nothing is left", lambda: pids_with(str(node.pod_root)) == [str(node.process.pid)]
+               or not [pid for pid in pids_with(str(node.pod_root)) if pid != node.process.pid])
+    assert hits.read_text().count(f"agent.{point}\n") == nth  # it did die there
+
+
 # ---- HTTP ----
 
 def run_hooks(node, **more):
