@@ -76,7 +76,7 @@ static void on_item(struct zk_watch *watch)
         intents->on_bad(item->pod, &err, intents->data);
         return;
     }
-    fault_crash_point("agent.intent");
+    CRASH_POINT("agent.intent");
     intents->on_intent(item->pod, TAKE(intent), intents->data);
 }
 

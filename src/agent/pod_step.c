@@ -84,7 +84,7 @@ static void kill_all(struct pod *pod)
     }
     pod->tree = tree_adopt(pod->token);
     pod->kill.data = pod;
-    fault_crash_point("agent.kill");
+    CRASH_POINT("agent.kill");
     tree_kill_start(&pod->kill, pod->pods->loop, pod->tree, 0, SWEEP_MS, on_killed);
 }
 
@@ -219,7 +219,7 @@ static void on_hello(struct pod *pod, const struct proto_msg *msg)
     pod->greeted = true;
     (void)uv_timer_stop(&pod->again);
     if (pod->rec.busy == RECONCILE_LAUNCH) {
-        fault_crash_point("agent.launched");
+        CRASH_POINT("agent.launched");
         pods_step_over(pod, true);
     } else if (pod->rec.busy == RECONCILE_HALT) {
         send_stop(pod);
@@ -493,7 +493,7 @@ static void on_hooks(struct node_hooks_run *run)
         pods_touch(pod);
         return;
     }
-    fault_crash_point("agent.hooks_done");
+    CRASH_POINT("agent.hooks_done");
     if (!ok) {
         pods_problem(pod, &run->err);
     } else if (pod->rec.busy == RECONCILE_AFTER_LAUNCH) {
@@ -552,7 +552,7 @@ static enum step_result begin_hooks(struct pod *pod, enum reconcile_action actio
     write_config(pod, &text);
     about.manifest = buf_text(&text);
     about.manifest_len = text.len;
-    fault_crash_point("agent.hooks");
+    CRASH_POINT("agent.hooks");
     pod->hook.data = pod;
     pod->hooking = true;
     node_hooks_start(&pod->hook, pod->pods->options.hooks, hook_event(action), &about, on_hooks);
@@ -586,11 +586,11 @@ static enum step_result begin_install(struct pod *pod)
     free(pod->token);
     pod->token = mem_strdup(token);
     spec.token = token;
-    fault_crash_point("agent.install");
+    CRASH_POINT("agent.install");
     if (home_install(pod->home, pod->intent, &spec, &err) < 0) {
         return failed(pod, &err);
     }
-    fault_crash_point("agent.installed");
+    CRASH_POINT("agent.installed");
     return STEP_OK;
 }
 
@@ -701,16 +701,16 @@ static enum step_result begin_launch(struct pod *pod)
     pod->mark.launched_ms = clock_wall_ms();
     pod->mark.job = mem_strdup_opt(intent->job);
     pod->mark.op_id = mem_strdup_opt(intent->op_id);
-    fault_crash_point("agent.launch");
+    CRASH_POINT("agent.launch");
     if (home_write_manifest(pod->home, intent, &err) < 0 ||
         home_write_mark(pod->home, &pod->mark, &err) < 0) {
         return failed(pod, &err);
     }
-    fault_crash_point("agent.launch_marked");
+    CRASH_POINT("agent.launch_marked");
     if (start_pod(pod, &err) < 0) {
         return failed(pod, &err);
     }
-    fault_crash_point("agent.launch_started");
+    CRASH_POINT("agent.launch_started");
     expect_within(pod, HELLO_MS);
     return STEP_PENDING;
 }
@@ -727,7 +727,7 @@ static enum step_result begin_halt(struct pod *pod)
             log_warn("%s pod=%s", err.msg, pod->name);
         }
     }
-    fault_crash_point("agent.halt");
+    CRASH_POINT("agent.halt");
     expect_within(pod, wait_ms + HALT_EXTRA_MS);
     if (pod->greeted) {
         send_stop(pod);
@@ -739,7 +739,7 @@ static enum step_result begin_halt(struct pod *pod)
 
 static enum step_result begin_settle(struct pod *pod)
 {
-    fault_crash_point("agent.settle");
+    CRASH_POINT("agent.settle");
     if (pod->greeted) {
         link_send_take(&pod->link, proto_bye());
     }
@@ -756,7 +756,7 @@ static enum step_result begin_settle(struct pod *pod)
 
 static enum step_result begin_reap(struct pod *pod)
 {
-    fault_crash_point("agent.reap");
+    CRASH_POINT("agent.reap");
     kill_all(pod);
     return STEP_PENDING;
 }
@@ -774,7 +774,7 @@ static void on_home_removed(uv_work_t *work, int status)
     bool ok = status == 0 && pod->work_err.code == 0;
 
     pod->working = false;
-    fault_crash_point("agent.uninstalled");
+    CRASH_POINT("agent.uninstalled");
     if (!ok && !pod->closing) {
         pods_problem(pod, &pod->work_err);
     }
@@ -784,7 +784,7 @@ static void on_home_removed(uv_work_t *work, int status)
 /* Elsewhere, because a task may have left a million files. */
 static enum step_result begin_uninstall(struct pod *pod)
 {
-    fault_crash_point("agent.uninstall");
+    CRASH_POINT("agent.uninstall");
     pod->work_err = (struct err){ 0 };
     pod->work.data = pod;
     pod->working = true;

@@ -184,7 +184,7 @@ static void write_shard(struct shard *shard)
         buf_clear(&text);
         shard_text(shard, true, &text);
     }
-    fault_crash_point("agent.reality");
+    CRASH_POINT("agent.reality");
     shard->req.data = shard;
     if (shard->create) {
         zk_create(zk, &shard->req, shard->path, text.data, text.len, ZK_MAKE_PARENTS, on_written);

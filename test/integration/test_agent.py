@@ -544,10 +544,19 @@ POINTS = ["intent", "hooks", "hooks_done", "install", "installed", "launch", "la
           "uninstalled"]
 
 
-@pytest.mark.parametrize("nth", [1, 2])
-@pytest.mark.parametrize("point", POINTS)
+ONCE = {"halt", "settle", "reap", "kill"}  # in the life below
+
+
+def has_faults():
+    return b"agent.launch_marked" in AGENT.read_bytes()
+
+
+@pytest.mark.parametrize("point,nth", [(point, nth) for point in POINTS for nth in (1, 2)
+                                       if nth == 1 or point not in ONCE])
 def test_death_at_any_step_converges_without_a_second_launch(make_node, point, nth):
     """One agent dies at the point; the next one does what is left to do."""
+    if not has_faults():
+        pytest.skip("this build has no crash points (-Dfaults=true)")
     node = make_node()
     hits = node.dir / "hits"
     ran = node.dir / "ran"
@@ -568,9 +577,10 @@ def test_death_at_any_step_converges_without_a_second_launch(make_node, point, n
 
     pod = node.launch(work)
     settled(pod, "running")
+    wait_until("it has begun", ran.exists)
     lost = node.launch(work, label="lost")
     settled(lost, "running")
-    assert ran.read_text() == "x\nx\n"
+    wait_until("both have begun", lambda: ran.read_text() == "x\nx\n")
     os.kill(node.pod_pid(lost), signal.SIGKILL)
     settled(lost, "lost")
     short = node.launch(("main", "true", ""), label="short")
@@ -582,8 +592,7 @@ def test_death_at_any_step_converges_without_a_second_launch(make_node, point, n
         wait_until("forgotten", lambda: revive() and node.reality(one) is None and
                    not (node.pod_root / one).exists(), 30)
     assert ran.read_text() == "x\nx\n"
-    wait_until("nothing is left", lambda: pids_with(str(node.pod_root)) == [str(node.process.pid)]
-               or not [pid for pid in pids_with(str(node.pod_root)) if pid != node.process.pid])
+    wait_until("nothing is left", lambda: pids_with(str(node.pod_root)) == [])
     assert hits.read_text().count(f"agent.{point}\n") == nth  # it did die there
 
 
