@@ -82,6 +82,7 @@ static void on_item(struct zk_watch *watch)
 
 static void free_item(struct intents *intents, struct item *item)
 {
+    /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): HASH_DEL moves the head. */
     HASH_DEL(intents->items, item);
     zk_watch_stop(&item->watch);
     free(item);

@@ -204,6 +204,7 @@ static void reader_free(struct reader *reader)
 {
     struct logs *logs = reader->logs;
 
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): only a lone element has no next. */
     DL_DELETE(logs->readers, reader);
     fd_closep(&reader->file);
     fd_closep(&reader->sandbox);

@@ -31,6 +31,7 @@
 enum {
     HELLO_MS = 30 * 1000,  /* from the start of davit-pod to its hello */
     AGAIN_MS = 500,        /* between attempts to reach a davit-pod */
+    STRANGER_MS = 5000,    /* the same, after one that was not ours */
     HALT_EXTRA_MS = 10000, /* beyond the task's own finalization_wait */
     SETTLE_MS = PROTO_BYE_WAIT_MS + 5000,
     SWEEP_MS = 4000, /* to empty a dead davit-pod's tree */
@@ -69,6 +70,26 @@ static void on_killed(struct tree_kill *kill)
     pods_step_over(pod, ok);
 }
 
+/* DAVIT_RUN of its processes; "" when nobody knows. */
+static const char *pod_token(struct pod *pod)
+{
+    struct proto_status status = { 0 };
+    struct err ignored = { 0 };
+
+    if (pod->token) {
+        return pod->token;
+    }
+    /* davit-pod's own word first: task.json may be that of a later attempt. */
+    if (proto_read_status(pod->home, &status, &ignored) == 0) {
+        pod->token = mem_strdup_opt(status.token);
+        proto_status_fini(&status);
+    }
+    if (!pod->token) {
+        pod->token = home_token(pod->home);
+    }
+    return pod->token;
+}
+
 /* Ends in the pending step's end. */
 static void kill_all(struct pod *pod)
 {
@@ -79,10 +100,7 @@ static void kill_all(struct pod *pod)
     if (pod->watched) {
         child_signal(&pod->child, SIGKILL);
     }
-    if (!pod->token) {
-        pod->token = home_token(pod->home);
-    }
-    pod->tree = tree_adopt(pod->token);
+    pod->tree = tree_adopt(pod_token(pod));
     pod->kill.data = pod;
     CRASH_POINT("agent.kill");
     tree_kill_start(&pod->kill, pod->pods->loop, pod->tree, 0, SWEEP_MS, on_killed);
@@ -211,7 +229,7 @@ static void on_hello(struct pod *pod, const struct proto_msg *msg)
     if (!is_hello_good(pod, msg, &err)) {
         log_warn("not talking to the davit-pod in %s: %s", pod->home, err.msg);
         link_close(&pod->link, NULL);
-        connect_soon(pod, 10 * AGAIN_MS);
+        connect_soon(pod, STRANGER_MS);
         return;
     }
     pod->child.data = pod;
@@ -283,7 +301,8 @@ static void launch_ended(struct pod *pod, bool has_status)
     struct err err = { 0 };
 
     if (child->exit_code == EXIT_LOCKED) {
-        connect_soon(pod, 0); /* One that an agent before us had started is there. */
+        free(TAKE(pod->token)); /* Its token is that of its own attempt. */
+        connect_soon(pod, 0);   /* One that an agent before us had started is there. */
         return;
     }
     if (has_status) {
@@ -302,12 +321,11 @@ static void launch_ended(struct pod *pod, bool has_status)
     pods_step_over(pod, false);
 }
 
-static void drop_tree(const struct pod *pod)
+/* The pod's empty control group goes with its tree. */
+static void drop_tree(struct pod *pod)
 {
-    CLEANUP(tree_freep) struct tree *tree = NULL;
-
-    if (pod->pods->rung != TREE_SWEEP && pod->token && *pod->token) {
-        tree = tree_adopt(pod->token); /* Its empty control group goes with it. */
+    if (pod->pods->rung != TREE_SWEEP && *pod_token(pod)) {
+        tree_free(tree_adopt(pod_token(pod)));
     }
 }
 

@@ -23,7 +23,7 @@ struct reality_options {
 void reality_start(const struct reality_options *options, struct reality **ret_reality);
 
 /* A pod's entry is now this JSON text, or gone (NULL).  Cheap when nothing changed. */
-void reality_set(struct reality *reality, const char *pod, const char *entry);
+void reality_set(struct reality *reality, const char *pod, const char *text);
 
 /* Is everything that was told in the store? */
 bool reality_is_clean(const struct reality *reality);

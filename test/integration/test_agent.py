@@ -641,7 +641,7 @@ def test_operation_hooks_cut_short_by_a_death_run_again(node):
     op_hook(node, "10-slow", f"echo x >> {out}; [ $(wc -l < {out}) -gt 1 ] || sleep 100\n")
     thread = threading.Thread(target=lambda: pytest.raises(Exception, run_hooks, node))
     thread.start()
-    wait_until("begun", out.exists)
+    wait_until("begun", lambda: out.exists() and out.read_text() == "x\n")
     node.kill()
     thread.join()
     node.start()
