@@ -92,11 +92,12 @@ echo "$HOOK_TOKEN" >> $name
         self.master.wait(20)
 
     def stop(self):
-        if self.master is not None and self.master.poll() is None:
-            self.master.terminate()
-            status = self.master.wait(20)
-            assert status == 0, self.log()
-        self.store.stop()
+        try:
+            if self.master is not None and self.master.poll() is None:
+                self.master.terminate()
+                assert self.master.wait(20) == 0, self.log()
+        finally:
+            self.store.stop()
 
     def request(self, method, path, body=None):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=70)
