@@ -120,15 +120,6 @@ static char **evaluator(void)
     return argv;
 }
 
-/* TAKE() for a descriptor, whose "none" is not 0. */
-static int take_fd(int *fd)
-{
-    int value = *fd;
-
-    *fd = -1;
-    return value;
-}
-
 int guest_start(uv_loop_t *loop, const struct guest_options *options, struct guest **ret_guest,
                 struct err *err)
 {
@@ -167,7 +158,7 @@ int guest_start(uv_loop_t *loop, const struct guest_options *options, struct gue
     }
     int rv = uv_timer_init(loop, &guest->timer);
     assert(rv == 0);
-    guest->rpc = rpc_new(loop, take_fd(&ours), &options->rpc);
+    guest->rpc = rpc_new(loop, TAKE_FD(ours), &options->rpc);
     *ret_guest = guest;
     return 0;
 }

@@ -120,15 +120,6 @@ int httpd_listen_fd(struct httpd *httpd, int fd, struct err *err)
     return 0;
 }
 
-/* TAKE() leaves a 0 behind, which is a descriptor too. */
-static int take_fd(int *fd)
-{
-    int taken = *fd;
-
-    *fd = -1;
-    return taken;
-}
-
 int httpd_listen_tcp(struct httpd *httpd, const char *address, uint16_t *ret_port, struct err *err)
 {
     CLEANUP(fd_closep) int fd = -1;
@@ -152,7 +143,7 @@ int httpd_listen_tcp(struct httpd *httpd, const char *address, uint16_t *ret_por
     if (getsockname(fd, (struct sockaddr *)&addr, &len) < 0) {
         return err_set(err, ERR_IO, "listen on %s: %s", address, strerror(errno));
     }
-    if (httpd_listen_fd(httpd, take_fd(&fd), err) < 0) {
+    if (httpd_listen_fd(httpd, TAKE_FD(fd), err) < 0) {
         return err->code;
     }
     if (ret_port != NULL) {
@@ -208,7 +199,7 @@ int httpd_listen_unix(struct httpd *httpd, const char *path, mode_t mode, struct
         listen(fd, BACKLOG) < 0) {
         return err_set(err, ERR_IO, "listen on %s: %s", path, strerror(errno));
     }
-    if (httpd_listen_fd(httpd, take_fd(&fd), err) < 0) {
+    if (httpd_listen_fd(httpd, TAKE_FD(fd), err) < 0) {
         return err->code;
     }
     httpd->listeners->prev->unix_path = mem_strdup(path); /* The head's prev is the tail. */
