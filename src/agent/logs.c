@@ -56,6 +56,7 @@ struct logs {
     uv_loop_t *loop;
     struct pods *pods;
     char *root;
+    char *ended_root;
     struct reader *readers;
     bool closing;
     void (*close_cb)(void *data);
@@ -69,14 +70,18 @@ static void pump(struct reader *reader);
 static int open_sandbox(const struct logs *logs, const char *pod, int *ret_home, int *ret_sandbox,
                         struct err *err)
 {
-    CLEANUP(mem_freep) char *path = file_join(logs->root, pod);
+    const char *const roots[] = { logs->root, logs->ended_root };
     CLEANUP(fd_closep) int home = -1;
     CLEANUP(fd_closep) int sandbox = -1;
 
     if (!intent_name_ok(pod)) {
         return err_set(err, ERR_NOTFOUND, "there is no task '%.100s' here", pod);
     }
-    home = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    for (size_t i = 0; i < sizeof(roots) / sizeof(roots[0]) && home < 0; i++) {
+        CLEANUP(mem_freep) char *path = file_join(roots[i], pod);
+
+        home = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    }
     if (home >= 0) {
         sandbox = openat(home, PROTO_SANDBOX, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     }
@@ -194,6 +199,7 @@ static void maybe_closed(struct logs *logs)
         return;
     }
     free(logs->root);
+    free(logs->ended_root);
     free(logs);
     if (cb) {
         cb(data);
@@ -464,13 +470,15 @@ void logs_serve(struct logs *logs, struct httpd_request *req)
     pump(reader);
 }
 
-void logs_new(uv_loop_t *loop, struct pods *pods, const char *root, struct logs **ret_logs)
+void logs_new(uv_loop_t *loop, struct pods *pods, const char *root, const char *ended_root,
+              struct logs **ret_logs)
 {
     struct logs *logs = mem_alloc(sizeof(*logs));
 
     logs->loop = loop;
     logs->pods = pods;
     logs->root = mem_strdup(root);
+    logs->ended_root = mem_strdup(ended_root);
     *ret_logs = logs;
 }
 

@@ -9,8 +9,10 @@
 /* Serves what the processes of a pod wrote. */
 struct logs;
 
-/* Borrows pods and root, the directory of the pods' homes. */
-void logs_new(uv_loop_t *loop, struct pods *pods, const char *root, struct logs **ret_logs);
+/* Borrows pods, root, the directory of the pods' homes, and ended_root, where those of tasks
+ * that are over are kept. */
+void logs_new(uv_loop_t *loop, struct pods *pods, const char *root, const char *ended_root,
+              struct logs **ret_logs);
 
 /* Answers GET .../{id}/logs?process=&stream=stdout|stderr&run=N&follow=true.  Without process the
  * last one of the task that has logs, without run the newest; follow streams on, into

@@ -47,6 +47,7 @@ static const char PROGRAM[] = "davit-agent";
 struct options {
     const char *node;
     const char *dir;
+    int64_t keep_ended;
     const char *pod_root;
     const char *zk;
     const char *zk_auth_file;
@@ -74,6 +75,7 @@ struct agent {
     uv_loop_t *loop;
     char *dir;
     char *pod_root;
+    char *ended_root;
     char *hooks_dir;
     char *node_hooks_dir;
     char *pod_hooks_dir;
@@ -326,6 +328,7 @@ static int check_options(struct agent *agent, struct err *err)
     agent->node_hooks_dir =
         file_absolute(options->node_hooks_dir ? options->node_hooks_dir : "/usr/local/p2hooks.d");
     agent->pod_hooks_dir = options->pod_hooks_dir ? file_absolute(options->pod_hooks_dir) : NULL;
+    agent->ended_root = file_join(agent->dir, "ended");
     if (file_mkdirs(agent->pod_root, 0755, err) < 0 || file_mkdirs(agent->dir, 0755, err) < 0) {
         return err_code(err);
     }
@@ -414,6 +417,8 @@ static int begin_pods(struct agent *agent, struct err *err)
         .root = agent->pod_root,
         .program = agent->program,
         .pod_hooks_dir = agent->pod_hooks_dir,
+        .ended_root = agent->ended_root,
+        .keep_ended = (unsigned)agent->options.keep_ended,
         .run_as_self = agent->options.run_as_self,
         .hooks = &agent->hooks,
         .nofile = &agent->nofile,
@@ -486,7 +491,7 @@ static int begin(struct agent *agent, struct err *err)
     if (begin_hooks(agent, err) < 0 || begin_store(agent, err) < 0 || begin_pods(agent, err) < 0) {
         return err_code(err);
     }
-    logs_new(agent->loop, agent->pods, agent->pod_root, &agent->logs);
+    logs_new(agent->loop, agent->pods, agent->pod_root, agent->ended_root, &agent->logs);
     agent->api = (struct api){
         .pods = agent->pods,
         .logs = agent->logs,
@@ -517,6 +522,7 @@ static void agent_free(struct agent *agent)
     fd_closep(&agent->lock_fd);
     free(agent->dir);
     free(agent->pod_root);
+    free(agent->ended_root);
     free(agent->hooks_dir);
     free(agent->node_hooks_dir);
     free(agent->pod_hooks_dir);
@@ -527,8 +533,9 @@ static void agent_free(struct agent *agent)
 
 int main(int argc, char **argv)
 {
-    static struct agent agent = { .lock_fd = -1,
-                                  .options = { .ready_fd = -1, .zk_timeout_ms = 10000 } };
+    static struct agent agent = {
+        .lock_fd = -1, .options = { .ready_fd = -1, .keep_ended = 100, .zk_timeout_ms = 10000 }
+    };
     struct options *o = &agent.options;
     /* clang-format off */
     const struct args_option table[] = {
@@ -538,6 +545,7 @@ int main(int argc, char **argv)
         { "zk-auth-file", 0, ARGS_TEXT, "FILE", "its first line is USER:PASSWORD for the store", &o->zk_auth_file, 0, 0 },
         { "zk-timeout-ms", 0, ARGS_INT, "MS", "session timeout asked of the store (default 10000)", &o->zk_timeout_ms, 1000, 600000 },
         { "pod-root", 0, ARGS_TEXT, "DIR", "homes of the pods (default DIR/pods)", &o->pod_root, 0, 0 },
+        { "keep-ended", 0, ARGS_INT, "N", "homes of ended tasks to keep for their logs (default 100)", &o->keep_ended, 0, 100000 },
         { "listen", 0, ARGS_TEXT, "HOST:PORT", "where to serve HTTP (default 127.0.0.1:0)", &o->listen, 0, 0 },
         { "port-file", 0, ARGS_TEXT, "FILE", "write the port there", &o->port_file, 0, 0 },
         { "token-file", 0, ARGS_TEXT, "FILE", "tokens that HTTP callers may show", &o->token_file, 0, 0 },

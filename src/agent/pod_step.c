@@ -13,6 +13,7 @@
  * Invariants: state.json decides how a pod ended, the socket is only quicker; each
  * action may have been carried out before by an agent that was killed in the middle.
  */
+#include "agent/ended.h"
 #include "agent/pods_priv.h"
 #include "base/buf.h"
 #include "base/clock.h"
@@ -598,7 +599,10 @@ static enum step_result begin_install(struct pod *pod)
         return failed(pod, &err);
     }
     if (!pod->pods->options.run_as_self && home_find_user(pod->intent->run_as, &user, &err) < 0) {
-        return failed(pod, &err);
+        /* Aurora's words: trying again would not make the user. */
+        free(pod->reason);
+        pod->reason = str_printf("Task started with unknown user. (%s)", err.msg);
+        return STEP_HOPELESS;
     }
     id_token(token);
     free(pod->token);
@@ -783,7 +787,8 @@ static void remove_home(uv_work_t *work)
 {
     struct pod *pod = work->data;
 
-    (void)file_remove_tree(pod->home, &pod->work_err);
+    (void)ended_keep(pod->pods->options.ended_root, pod->home, pod->name,
+                     pod->pods->options.keep_ended, &pod->work_err);
 }
 
 static void on_home_removed(uv_work_t *work, int status)

@@ -457,6 +457,9 @@ static void advance(struct pod *pod)
             break;
         }
         over(pod, result == STEP_OK);
+        if (result == STEP_HOPELESS) {
+            reconcile_ended(&pod->rec, RECONCILE_END_FAILED);
+        }
     }
     if (pod->rec.stage >= RECONCILE_UP && pod->intent) {
         intent_slim(pod->intent);

@@ -18,6 +18,8 @@ struct pods_options {
     const char *root;          /* directory of the pods' homes; made when missing */
     const char *program;       /* davit-pod */
     const char *pod_hooks_dir; /* NULL: none */
+    const char *ended_root;    /* where the homes of tasks that are over are kept */
+    unsigned keep_ended;       /* how many of them */
     bool run_as_self;          /* pods run as the agent does, whatever their manifests say */
     const struct node_hooks *hooks;
     const struct rlimit *nofile; /* given to davit-pod instead of the agent's own */

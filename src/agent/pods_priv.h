@@ -83,7 +83,12 @@ struct pods {
     void *close_data;
 };
 
-enum step_result { STEP_OK, STEP_FAILED, STEP_PENDING };
+enum step_result {
+    STEP_OK,
+    STEP_FAILED,
+    STEP_PENDING,
+    STEP_HOPELESS, /* The pod has failed for good; pod->reason says why. */
+};
 
 /* ---- pods.c ---- */
 

@@ -474,15 +474,14 @@ def test_stopped_before_it_ran_is_killed_without_a_home(make_node):
     node.wait_forgotten(pod)
 
 
-def test_unknown_user_waits_with_its_reason(node):
+def test_unknown_user_fails_the_task(node):
     if os.geteuid() != 0:
         pytest.skip("only root can become another user")
     pod = node.pod()
     node.intend(pod, node.manifest(pod, [SLEEP]).replace("run_as: root", "run_as: no-such-user"))
-    wait_until("told", lambda: "no-such-user" in (node.reality(pod) or {}).get("reason", ""))
-    assert node.state(pod) == "installing"
-    node.intend(pod, node.manifest(pod, [SLEEP]))
-    node.wait_state(pod, "running")
+    node.wait_state(pod, "failed")
+    reason = node.reality(pod)["reason"]
+    assert reason.startswith("Task started with unknown user.") and "no-such-user" in reason
 
 
 def test_pods_survive_a_store_that_is_away(tmp_path, make_node):
