@@ -18,9 +18,9 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "coord/election.h"
-#include "master/nodes.h"
 #include "master/predecessor.h"
-#include "master/state_load.h"
+#include "master/state/nodes.h"
+#include "master/state/state_load.h"
 
 #include <string.h>
 

@@ -3,8 +3,8 @@
 
 #include "base/err.h"
 #include "coord/zk.h"
-#include "master/opcode_env.h"
-#include "master/operations.h"
+#include "master/operations/opcode_env.h"
+#include "master/operations/operations.h"
 
 #include <jansson.h>
 #include <stdbool.h>

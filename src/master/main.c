@@ -12,9 +12,9 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "coord/zk.h"
+#include "master/api/master_api.h"
 #include "master/lead.h"
-#include "master/master_api.h"
-#include "master/opcodes.h"
+#include "master/operations/opcodes.h"
 
 #include <inttypes.h>
 #include <string.h>

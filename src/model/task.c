@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* task: one run of one instance, as the store has it.
  *
- * Not the rules by which its state changes: those are master/task_state.c.
+ * Not the rules by which its state changes: those are master/state/task_state.c.
  */
 #include "model/task.h"
 

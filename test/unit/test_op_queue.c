@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "master/op_queue.h"
+#include "master/operations/op_queue.h"
 
 #include "test.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "master/op_record.h"
+#include "master/operations/op_record.h"
 
 #include "base/digest.h"
 #include "base/json.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "master/task_state.h"
+#include "master/state/task_state.h"
 
 #include "test.h"
 

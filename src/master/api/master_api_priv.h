@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "hook/journal.h"
+#include "http/httpc.h"
+#include "http/httpd.h"
+#include "master/api/master_api.h"
+
+/* Shared by the api_*.c files: one file per group of resources. */
+
+struct master_api_wait;
+
+struct master_api {
+    struct master_api_options options;
+    struct httpd *httpd;
+    struct httpc *httpc; /* To agents. */
+    struct hook_journal *journal;
+    char *agent_token;
+    struct lead *lead;
+    struct master_api_wait *waits; /* Long polls. */
+    bool closing;
+    unsigned closes;
+    master_api_cb close_cb;
+    void *close_data;
+};
+
+/* The state; or NULL, and then 503 was answered, with the leader's contact. */
+struct state *master_api_need_state(struct httpd_request *req);
+
+/* Answers with the state as it is now. */
+typedef void (*master_api_answer_fn)(struct httpd_request *req, struct state *state);
+
+/* Calls answer at once; or, with ?since=REV&wait=MS, when the state is newer or the time is over.
+ */
+void master_api_answer_when_newer(struct httpd_request *req, master_api_answer_fn answer);
+
+/* A number of the query; absent is fallback.  False: 400 was answered. */
+bool master_api_query_int(struct httpd_request *req, const char *key, int64_t min, int64_t max,
+                          int64_t fallback, int64_t *ret_value);
+
+/* {"items": items, "revision": of state, "next": next or null}; takes both. */
+void master_api_reply_list_take(struct httpd_request *req, const struct state *state, json_t *items,
+                                json_t *next);
+
+void api_get_jobs(struct httpd_request *req);       /* GET /v1/jobs */
+void api_get_job(struct httpd_request *req);        /* GET /v1/jobs/{cluster}/... */
+void api_get_tasks(struct httpd_request *req);      /* GET /v1/tasks */
+void api_get_task(struct httpd_request *req);       /* GET /v1/tasks/{id} */
+void api_get_logs(struct httpd_request *req);       /* GET /v1/tasks/{id}/logs */
+void api_get_nodes(struct httpd_request *req);      /* GET /v1/nodes */
+void api_post_operation(struct httpd_request *req); /* POST /v1/operations */
+void api_get_operation(struct httpd_request *req);  /* GET /v1/operations/{id} */
+void api_get_operations(struct httpd_request *req); /* GET /v1/operations */
+void api_get_hook_runs(struct httpd_request *req);  /* GET /v1/hook-runs */
+void api_post_hook_runs(struct httpd_request *req); /* POST /v1/hook-runs */

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* opcodes: the table of everything that an operation can consist of. */
+
+#include "master/operations/opcodes.h"
+
+#include "base/str.h"
+
+const struct opcode *const opcodes_table[] = {
+    &opcode_job_create,
+    &opcode_job_kill,
+    &opcode_test_delay,
+    NULL,
+};
+
+const struct opcode *opcodes_find(const struct opcode *const *table, const char *name)
+{
+    while (*table != NULL && !str_eq((*table)->name, name)) {
+        table++;
+    }
+    return *table;
+}

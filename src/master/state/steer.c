@@ -1,0 +1,542 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* steer: carries out what the pure cores decide about tasks.
+ *
+ * Not the rules (task_state.c), not the choice of a node (sched/), not the writing
+ * (state_write.c): the hands between them, and the one timer for all time limits.
+ *
+ * Happy path: steer_create_take() adds PENDING tasks; at the end of the turn place_all()
+ * runs one scheduling round, so a job and its places are one write; agents report,
+ * steer_pod() moves the tasks; steer_kill() asks for their end.
+ * Failures: a task that cannot be placed stays PENDING with a reason until capacity
+ * changes; a task that ends and is owed another run gets one, after a penalty if it flaps.
+ * Invariants: a task is in `pending` exactly while PENDING, in `timed` exactly while its
+ * state has a time limit.  Each task_state step is carried out by apply() alone.
+ */
+#include "master/state/steer.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "master/sched/sched.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <utlist.h>
+
+enum {
+    MAX_HISTORY = 100, /* Ended tasks that a job keeps. */
+    TIMER_GRAIN_MS = 50,
+};
+
+enum wait_list { WAIT_NONE, WAIT_PENDING, WAIT_TIMED };
+
+struct steer {
+    struct state *state;
+    struct state_task *pending; /* By wait_next, in the order of arrival. */
+    struct state_task *timed;
+    size_t n_pending;
+    uint64_t next_due_ms; /* Wall clock; 0: the timer does not run. */
+    uv_timer_t timer;
+    bool place; /* A round is worth while. */
+    steer_cb close_cb;
+    void *close_data;
+};
+
+static void on_timer(uv_timer_t *timer);
+static void apply(struct steer *steer, struct state_task *task,
+                  const struct task_stimulus *stimulus, const char *stop_op_id);
+
+/* ---- Waiting tasks ---- */
+
+static uint64_t due_ms(const struct state_task *task)
+{
+    if (task->t.status == TASK_THROTTLED) {
+        return task->t.not_before_ms;
+    }
+    if (task_state_is_transient(task->t.status) && task->t.n_events > 0) {
+        return task->t.events[task->t.n_events - 1].time_ms + TASK_TRANSIENT_MS;
+    }
+    return 0;
+}
+
+static void arm(struct steer *steer, uint64_t due)
+{
+    uint64_t now = clock_wall_ms();
+
+    if (steer->next_due_ms != 0 && steer->next_due_ms <= due) {
+        return;
+    }
+    steer->next_due_ms = due;
+    uv_timer_start(&steer->timer, on_timer, (due > now ? due - now : 0) + TIMER_GRAIN_MS, 0);
+}
+
+static void wait_leave(struct steer *steer, struct state_task *task)
+{
+    if (task->wait_list == WAIT_PENDING) {
+        DL_DELETE2(steer->pending, task, wait_prev, wait_next);
+        steer->n_pending--;
+    } else if (task->wait_list == WAIT_TIMED) {
+        DL_DELETE2(steer->timed, task, wait_prev, wait_next);
+    }
+    task->wait_list = WAIT_NONE;
+}
+
+static void want_round(struct steer *steer)
+{
+    steer->place = true;
+    state_want_turn(steer->state);
+}
+
+/* Into the list that its state asks for. */
+static void wait_enter(struct steer *steer, struct state_task *task)
+{
+    uint64_t due = due_ms(task);
+
+    wait_leave(steer, task);
+    if (task->t.status == TASK_PENDING) {
+        task->wait_list = WAIT_PENDING;
+        DL_APPEND2(steer->pending, task, wait_prev, wait_next);
+        steer->n_pending++;
+        want_round(steer);
+    } else if (due != 0) {
+        task->wait_list = WAIT_TIMED;
+        DL_APPEND2(steer->timed, task, wait_prev, wait_next);
+        arm(steer, due);
+    }
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct steer *steer = timer->data;
+    struct state_task *task;
+    struct state_task *next;
+    uint64_t now = clock_wall_ms();
+    uint64_t earliest = 0;
+
+    steer->next_due_ms = 0;
+    DL_FOREACH_SAFE2(steer->timed, task, next, wait_next)
+    {
+        uint64_t due = due_ms(task);
+
+        if (due <= now) {
+            struct task_stimulus stimulus = {
+                .kind = task->t.status == TASK_THROTTLED ? TASK_EV_RELEASED : TASK_EV_TIMEOUT,
+                .message = task->t.status == TASK_THROTTLED ? NULL : "Task timed out"
+            };
+
+            apply(steer, task, &stimulus, NULL);
+        } else if (earliest == 0 || due < earliest) {
+            earliest = due;
+        }
+    }
+    if (earliest != 0) {
+        arm(steer, earliest);
+    }
+}
+
+/* ---- One task's step ---- */
+
+static struct state_task *add_run(struct steer *steer, struct state_job *job,
+                                  struct state_config *config, int instance, const char *op_id)
+{
+    CLEANUP(mem_freep)
+    char *id = task_make_id(job->key.role, job->key.env, job->key.name, instance);
+    struct state_task *task = state_task_add(steer->state, job, config, id, instance);
+
+    task->t.op_id = mem_strdup_opt(op_id);
+    return task;
+}
+
+/* The next run of an instance whose run has ended. */
+static void reschedule(struct steer *steer, struct state_task *old, int failures)
+{
+    struct state_task *task = add_run(steer, old->job, old->config, old->t.instance, old->t.op_id);
+    bool lost = old->t.status == TASK_LOST;
+    CLEANUP(mem_freep) char *message = NULL;
+    struct task_stimulus stimulus = { .kind = TASK_EV_CREATED };
+    uint64_t penalty_ms;
+
+    task->flaps = task_state_flapped(&old->t) ? old->flaps + 1 : 0;
+    task->t.ancestor = mem_strdup(old->t.id);
+    task->t.failures = failures;
+    penalty_ms = task_state_penalty_ms(task->flaps, lost);
+    message = task_state_reschedule_message(penalty_ms);
+    stimulus.message = message;
+    if (penalty_ms > 0) {
+        stimulus.kind = TASK_EV_THROTTLED;
+        task->t.not_before_ms = clock_wall_ms() + penalty_ms;
+    }
+    apply(steer, task, &stimulus, NULL);
+}
+
+static void prune(struct steer *steer, struct state_job *job)
+{
+    size_t ended = job->n_tasks - state_job_active(job);
+    struct state_task *task;
+    struct state_task *next;
+
+    if (ended <= MAX_HISTORY) {
+        return;
+    }
+    DL_FOREACH_SAFE2(job->tasks, task, next, job_next)
+    {
+        /* One whose intent stands yet must be remembered: its node will ask. */
+        if (task_is_terminal(task->t.status) && task->intent == STATE_INTENT_NONE) {
+            state_task_delete(steer->state, task);
+            if (--ended <= MAX_HISTORY) {
+                return;
+            }
+        }
+    }
+}
+
+static void set_intent(struct steer *steer, struct state_task *task, const struct task_step *step,
+                       const char *op_id, const char *reason)
+{
+    switch (step->intent) {
+    case TASK_INTENT_KEEP:
+        break;
+    case TASK_INTENT_RUN:
+        state_task_set_intent(steer->state, task, STATE_INTENT_RUN);
+        break;
+    case TASK_INTENT_STOP:
+        if (task->intent == STATE_INTENT_RUN) {
+            free(task->stop_op_id);
+            free(task->stop_reason);
+            task->stop_op_id = mem_strdup_opt(op_id);
+            task->stop_reason = mem_strdup_opt(reason);
+            state_task_set_intent(steer->state, task, STATE_INTENT_STOP);
+        }
+        break;
+    case TASK_INTENT_DELETE:
+        if (task->intent != STATE_INTENT_NONE) {
+            state_task_set_intent(steer->state, task, STATE_INTENT_NONE);
+        }
+        break;
+    }
+}
+
+static void apply(struct steer *steer, struct state_task *task,
+                  const struct task_stimulus *stimulus, const char *stop_op_id)
+{
+    const struct job *config = task->config->job;
+    struct task_rules rules = { task->t.status, config->service, config->max_task_failures,
+                                task->t.failures };
+    struct task_step step;
+
+    task_state_step(&rules, stimulus, &step);
+    if (step.forget) {
+        wait_leave(steer, task);
+        state_task_delete(steer->state, task);
+        return;
+    }
+    set_intent(steer, task, &step, stop_op_id, stimulus->message);
+    if (!step.moved) {
+        return;
+    }
+    if (task->t.status != TASK_INIT && log_enabled(LOG_LEVEL_DEBUG)) {
+        log_debug("task %s -> %s task=%s node=%s", task_status_name(task->t.status),
+                  task_status_name(step.status), task->t.id,
+                  task->t.node != NULL ? task->t.node : "-");
+    }
+    task->t.failures = step.failures;
+    state_task_move(steer->state, task, step.status, clock_wall_ms(), stimulus->message);
+    wait_enter(steer, task);
+    if (task_is_terminal(step.status)) {
+        state_task_unplace(steer->state, task);
+        if (steer->n_pending > 0) {
+            want_round(steer); /* There is room now. */
+        }
+        if (step.reschedule) {
+            reschedule(steer, task, step.failures);
+        }
+        prune(steer, task->job);
+    }
+}
+
+/* ---- Placing ---- */
+
+struct round {
+    struct steer *steer;
+    struct state_task **tasks; /* Of all groups, one group after the other. */
+    uint64_t n_placed;
+};
+
+struct round_group {
+    struct state_config *config;
+    size_t first; /* In round.tasks. */
+};
+
+static void on_placed(struct sched_group *group, size_t nth, struct sched_node *where, void *data)
+{
+    struct round *round = data;
+    struct round_group *mine = group->data;
+    struct state_task *task = round->tasks[mine->first + nth];
+    struct state_node *node = where->data;
+    const struct job *job = mine->config->job;
+    struct task_stimulus stimulus = { .kind = TASK_EV_PLACED };
+
+    for (size_t i = 0; i < job->n_ports; i++) {
+        task_add_port(&task->t, job->ports[i], state_node_free_port(node));
+    }
+    state_task_place(round->steer->state, task, node);
+    apply(round->steer, task, &stimulus, NULL);
+    round->n_placed++;
+}
+
+static size_t collect_nodes(const struct steer *steer, struct sched_node **ret_nodes)
+{
+    struct sched_node *nodes;
+    struct state_node *node;
+    size_t n = 0;
+
+    nodes = mem_alloc((HASH_COUNT(state_nodes(steer->state)) + 1) * sizeof(*nodes));
+    for (node = state_nodes(steer->state); node != NULL; node = node->hh.next) {
+        if (node->alive) {
+            unsigned ports = (unsigned)(node->port_hi - node->port_lo + 1);
+
+            nodes[n++] = (struct sched_node){
+                .data = node,
+                .cpu = node->cpu - node->used_cpu,
+                .ram_bytes = node->ram_bytes - node->used_ram_bytes,
+                .disk_bytes = node->disk_bytes - node->used_disk_bytes,
+                .ports = ports - (unsigned)node->n_used_ports,
+                .drained = strcmp(node->mode, "active") != 0,
+            };
+        }
+    }
+    *ret_nodes = nodes;
+    return n;
+}
+
+/* PENDING tasks by configuration; *ret_tasks has each group's in a row. */
+static size_t collect_groups(struct steer *steer, struct sched_group **ret_groups,
+                             struct round_group **ret_mine, struct state_task ***ret_tasks)
+{
+    struct sched_group *groups = mem_alloc(sizeof(*groups));
+    struct round_group *mine;
+    struct state_task *task;
+    size_t n = 0;
+    size_t at = 0;
+
+    DL_FOREACH2(steer->pending, task, wait_next)
+    {
+        if (task->config->group == 0) {
+            const struct job *job = task->config->job;
+
+            if (n > 0 && (n & (n - 1)) == 0) {
+                groups = mem_realloc(groups, 2 * n * sizeof(*groups));
+            }
+            groups[n] = (struct sched_group){ .demand = { job->cpu, job->ram_bytes, job->disk_bytes,
+                                                          (unsigned)job->n_ports } };
+            task->config->group = ++n;
+        }
+        groups[task->config->group - 1].n_tasks++;
+    }
+    mine = mem_alloc((n + 1) * sizeof(*mine));
+    for (size_t i = 0; i < n; i++) {
+        mine[i].first = at;
+        at += groups[i].n_tasks;
+        groups[i].n_tasks = 0; /* Counted again below. */
+        groups[i].data = &mine[i];
+    }
+    *ret_tasks = mem_alloc((at + 1) * sizeof(struct state_task *));
+    DL_FOREACH2(steer->pending, task, wait_next)
+    {
+        size_t i = task->config->group - 1;
+
+        mine[i].config = task->config;
+        (*ret_tasks)[mine[i].first + groups[i].n_tasks++] = task;
+    }
+    *ret_groups = groups;
+    *ret_mine = mine;
+    return n;
+}
+
+static void place_all(struct state *state, void *data)
+{
+    struct steer *steer = data;
+    CLEANUP(mem_freep) struct sched_node *nodes = NULL;
+    CLEANUP(mem_freep) struct sched_group *groups = NULL;
+    CLEANUP(mem_freep) struct round_group *mine = NULL;
+    CLEANUP(mem_freep) struct state_task **tasks = NULL;
+    struct round round = { .steer = steer };
+    size_t n_nodes;
+    size_t n_groups;
+
+    if (!steer->place || steer->pending == NULL) {
+        return;
+    }
+    steer->place = false;
+    n_nodes = collect_nodes(steer, &nodes);
+    n_groups = collect_groups(steer, &groups, &mine, &tasks);
+    round.tasks = tasks;
+    sched_round(nodes, n_nodes, groups, n_groups, on_placed, &round);
+    for (size_t i = 0; i < n_groups; i++) {
+        struct state_config *config = mine[i].config;
+
+        config->group = 0;
+        if (strcmp(config->pending_reason, groups[i].reason) != 0) {
+            (void)snprintf(config->pending_reason, sizeof(config->pending_reason), "%s",
+                           groups[i].reason);
+            state_bump(state);
+        }
+    }
+    log_debug("scheduling round placed=%" PRIu64 " waiting=%zu nodes=%zu", round.n_placed,
+              steer->n_pending, n_nodes);
+}
+
+/* ---- Jobs ---- */
+
+int steer_check_create(const struct steer *steer, const struct job *job, struct err *err)
+{
+    const struct state_job *old = state_job_find(steer->state, job->key_text);
+
+    if (strcmp(job->key.cluster, state_cluster(steer->state)) != 0) {
+        return err_set(err, ERR_CONFIG, "this is cluster %s, not %s", state_cluster(steer->state),
+                       job->key.cluster);
+    }
+    if (old != NULL && (old->creating || state_job_active(old) > 0)) {
+        return err_set(err, ERR_EXISTS, "Job %s/%s/%s already exists", job->key.role, job->key.env,
+                       job->key.name);
+    }
+    return 0;
+}
+
+static void add_instances(struct steer *steer, struct state_job *job)
+{
+    struct task_stimulus created = { .kind = TASK_EV_CREATED };
+    int n = job->current->job->instances;
+    CLEANUP(mem_freep) bool *there = mem_alloc((size_t)n * sizeof(bool));
+    struct state_task *task;
+
+    DL_FOREACH2(job->tasks, task, job_next)
+    {
+        if (task->config == job->current && str_eq(task->t.op_id, job->op_id) &&
+            task->t.instance < n) {
+            there[task->t.instance] = true;
+        }
+    }
+    for (int i = 0; i < n; i++) {
+        if (!there[i]) {
+            task = add_run(steer, job, job->current, i, job->op_id);
+            apply(steer, task, &created, NULL);
+        }
+    }
+}
+
+struct state_job *steer_create_take(struct steer *steer, struct job *config, const char *user,
+                                    const char *op_id)
+{
+    struct state_job *job = state_job_add(steer->state, &config->key);
+
+    free(job->user);
+    free(job->op_id);
+    job->user = mem_strdup(user);
+    job->op_id = mem_strdup(op_id);
+    job->created_ms = clock_wall_ms();
+    job->creating = true;
+    job->current = state_config_add_take(job, config);
+    state_job_touch(steer->state, job); /* Before its tasks: a task needs its job. */
+    add_instances(steer, job);
+    return job;
+}
+
+void steer_created(struct steer *steer, struct state_job *job)
+{
+    if (job->creating) {
+        job->creating = false;
+        state_job_touch(steer->state, job);
+    }
+}
+
+void steer_kill(struct steer *steer, struct state_task *task, const char *user, const char *message,
+                const char *op_id)
+{
+    CLEANUP(mem_freep) char *text = task_state_kill_message(user, message);
+    struct task_stimulus stimulus = { .kind = TASK_EV_KILL, .message = text };
+
+    apply(steer, task, &stimulus, op_id);
+}
+
+void steer_pod(struct steer *steer, struct state_task *task, enum pod_state pod, const char *reason)
+{
+    struct task_stimulus stimulus = { .kind = TASK_EV_POD, .pod = pod, .message = reason };
+
+    apply(steer, task, &stimulus, NULL);
+}
+
+/* ---- Nodes ---- */
+
+void steer_node_changed(struct steer *steer, struct state_node *node)
+{
+    if (node->alive && steer->n_pending > 0) {
+        want_round(steer);
+    }
+}
+
+void steer_node_lost(struct steer *steer, struct state_node *node)
+{
+    CLEANUP(mem_freep) char *message = str_printf("Node %s was lost", node->name);
+    struct task_stimulus stimulus = { .kind = TASK_EV_NODE_LOST, .message = message };
+    struct state_task *task;
+    struct state_task *next;
+
+    log_warn("node is lost, its tasks go elsewhere node=%s tasks=%zu", node->name, node->n_tasks);
+    DL_FOREACH_SAFE2(node->tasks, task, next, node_next)
+    {
+        apply(steer, task, &stimulus, NULL);
+    }
+}
+
+/* ---- Life ---- */
+
+struct steer *steer_new(struct state *state)
+{
+    struct steer *steer = mem_alloc(sizeof(*steer));
+    struct state_task *task;
+    struct state_job *job;
+    struct state_job *next;
+
+    steer->state = state;
+    uv_timer_init(state_loop(state), &steer->timer);
+    steer->timer.data = steer;
+    for (task = state_tasks(state); task != NULL; task = task->hh.next) {
+        wait_enter(steer, task);
+        if (task->node != NULL && task->intent == STATE_INTENT_NONE) {
+            /* Both are written together; somebody removed it by hand. */
+            log_warn("an intent is missing, it is written again task=%s", task->t.id);
+            state_task_set_intent(state, task, STATE_INTENT_RUN);
+        }
+    }
+    for (job = state_jobs(state); job != NULL; job = next) {
+        next = job->hh.next;
+        if (job->creating && job->current != NULL) {
+            log_info("going on with the creation of a job job=%s", job->key_text);
+            add_instances(steer, job);
+            steer_created(steer, job);
+        }
+    }
+    state_on_turn(state, place_all, steer);
+    return steer;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct steer *steer = handle->data;
+    steer_cb cb = steer->close_cb;
+    void *data = steer->close_data;
+
+    free(steer);
+    if (cb != NULL) {
+        cb(data);
+    }
+}
+
+void steer_close(struct steer *steer, steer_cb cb, void *data)
+{
+    state_on_turn(steer->state, NULL, NULL);
+    steer->close_cb = cb;
+    steer->close_data = data;
+    uv_close((uv_handle_t *)&steer->timer, on_closed);
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "base/err.h"
+#include "master/state/state.h"
+#include "master/state/task_state.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What happens to tasks: carries out what task_state.c and sched.c decide. */
+struct steer;
+
+/* Begins with what was loaded: unfinished creations go on, PENDING tasks are placed, time limits
+ * run.  state outlives steer. */
+struct steer *steer_new(struct state *state);
+
+typedef void (*steer_cb)(void *data);
+void steer_close(struct steer *steer, steer_cb cb, void *data);
+
+/* May this job be created?  "Job role/env/name already exists". */
+int steer_check_create(const struct steer *steer, const struct job *job, struct err *err);
+
+/* Makes the job and all its tasks, to be placed at the end of the turn.  Takes config. */
+struct state_job *steer_create_take(struct steer *steer, struct job *config, const char *user,
+                                    const char *op_id);
+
+/* All its tasks are durable: it is no longer half made. */
+void steer_created(struct steer *steer, struct state_job *job);
+
+/* Ends one task; one that was never placed is gone at once, with the task itself. */
+void steer_kill(struct steer *steer, struct state_task *task, const char *user, const char *message,
+                const char *op_id);
+
+/* An agent says so of its pod. */
+void steer_pod(struct steer *steer, struct state_task *task, enum pod_state pod,
+               const char *reason);
+
+/* A node came, or what it offers changed. */
+void steer_node_changed(struct steer *steer, struct state_node *node);
+
+/* A node was away for too long: its tasks are LOST. */
+void steer_node_lost(struct steer *steer, struct state_node *node);
