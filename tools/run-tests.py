@@ -221,7 +221,10 @@ def test(word):
         "clang": lambda: build(score, "build-clang"),
         "lint": lambda: build(score, "build-clang") and lint(score),
         "python": lambda: pytest(score, "test/python"),
-        "integration": lambda: pytest(score, "test/integration"),
+        "integration": lambda: pytest(score, "test/integration", marker="not faults"),
+        "crashes": lambda: build(score, "build-asan") and pytest(
+            score, "test/integration", marker="faults",
+            env={"DAVIT_BUILD": str(ROOT / "build-asan"), "ASAN_OPTIONS": "detect_leaks=0"}),
         "chaos": lambda: build(score, "build-asan") and pytest(
             score, "test/chaos", env={"DAVIT_SCALE": os.environ.get("DAVIT_SCALE", "0.1")}),
     }

@@ -550,6 +550,7 @@ def has_faults():
     return b"agent.launch_marked" in AGENT.read_bytes()
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("point,nth", [(point, nth) for point in POINTS for nth in (1, 2)
                                        if nth == 1 or point not in ONCE])
 def test_death_at_any_step_converges_without_a_second_launch(make_node, point, nth):

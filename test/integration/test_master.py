@@ -261,6 +261,7 @@ def test_a_restart_of_the_store_does_not_end_the_term(tmp_path, store, master, a
     wait_until("all intents are there", lambda: len(agent.intents()) == 120)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("point", ["master.job.before", "master.job.after", "master.task.before",
                                    "master.task.after", "master.operation.before:2",
                                    "master.operation.after:3"])

@@ -29,8 +29,8 @@ def has_faults():
     return program.exists() and b"DAVIT_CRASH_FILE" in program.read_bytes()
 
 
-pytestmark = pytest.mark.skipif(
-    not has_faults(), reason="this build has no crash points (-Dfaults=true)")
+pytestmark = [pytest.mark.faults, pytest.mark.skipif(
+    not has_faults(), reason="this build has no crash points (-Dfaults=true)")]
 
 
 class CrashWorld(World):

@@ -245,6 +245,7 @@ def test_kill_9_of_davit_pod_takes_its_processes_along(home):
         assert with_token(pod.token) == [] or all(p not in pids for p in with_token(pod.token))
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("point", ["pod.before_start", "pod.after_start", "pod.process_ended",
                                    "pod.before_state", "pod.after_state"])
 @pytest.mark.parametrize("nth", [1, 2])
