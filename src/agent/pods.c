@@ -243,6 +243,7 @@ static struct pod *pod_new(struct pods *pods, const char *name)
     pod->name = mem_strdup(name);
     pod->home = file_join(pods->options.root, name);
     pod->slot = SLOT_NONE;
+    pod->queue = QUEUE_NONE;
     pod->link.data = pod;
     (void)uv_timer_init(pods->loop, &pod->again);
     (void)uv_timer_init(pods->loop, &pod->deadline);
@@ -254,13 +255,18 @@ static struct pod *pod_new(struct pods *pods, const char *name)
     return pod;
 }
 
+static void leave_queue(struct pod *pod)
+{
+    if (pod->queue != QUEUE_NONE) {
+        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): only a lone one has no next. */
+        DL_DELETE(pod->pods->ready[pod->queue], pod);
+        pod->queue = QUEUE_NONE;
+    }
+}
+
 static void leave_lists(struct pod *pod)
 {
-    if (pod->queued) {
-        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): only a lone one has no next. */
-        DL_DELETE(pod->pods->ready, pod);
-        pod->queued = false;
-    }
+    leave_queue(pod);
     if (pod->parked) {
         /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): only a lone one has no next. */
         DL_DELETE(pod->pods->waiting[pod->slot], pod);
@@ -336,11 +342,11 @@ void pods_touch(struct pod *pod)
         leave_lists(pod);
         reconcile_abandon(&pod->rec); /* Decide afresh: the wish may be another one. */
     }
-    if (!pod->queued) {
-        pod->queued = true;
-        DL_APPEND(pods->ready, pod);
+    if (pod->queue == QUEUE_NONE) {
+        pod->queue = pod->rec.stage >= RECONCILE_READY ? QUEUE_BEGUN : QUEUE_NEW;
+        DL_APPEND(pods->ready[pod->queue], pod);
     }
-    if (pods->ready && !uv_is_active((uv_handle_t *)&pods->idle)) {
+    if (!uv_is_active((uv_handle_t *)&pods->idle)) {
         (void)uv_idle_start(&pods->idle, on_idle);
     }
 }
@@ -470,18 +476,23 @@ static void advance(struct pod *pod)
     maybe_left(pods);
 }
 
+static struct pod *first_ready(const struct pods *pods)
+{
+    return pods->ready[QUEUE_BEGUN] ? pods->ready[QUEUE_BEGUN] : pods->ready[QUEUE_NEW];
+}
+
 static void on_idle(uv_idle_t *idle)
 {
     struct pods *pods = idle->data;
 
-    for (unsigned i = 0; i < PODS_A_TURN && pods->ready; i++) {
-        struct pod *pod = pods->ready;
+    struct pod *pod = first_ready(pods);
 
-        DL_DELETE(pods->ready, pod);
-        pod->queued = false;
+    for (unsigned i = 0; i < PODS_A_TURN && pod; i++) {
+        leave_queue(pod);
         advance(pod);
+        pod = first_ready(pods);
     }
-    if (!pods->ready) {
+    if (!pod) {
         (void)uv_idle_stop(idle);
     }
 }

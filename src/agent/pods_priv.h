@@ -16,6 +16,9 @@
 
 enum pods_slot { SLOT_LAUNCH, SLOT_HOOKS, SLOT_COUNT, SLOT_NONE = SLOT_COUNT };
 
+/* Whose turn comes first: what is ready or runs, so that a thousand new pods delay no news. */
+enum pods_queue { QUEUE_BEGUN, QUEUE_NEW, QUEUE_COUNT, QUEUE_NONE = QUEUE_COUNT };
+
 struct pod {
     struct pods *pods;
     char *name;
@@ -50,7 +53,7 @@ struct pod {
     struct err work_err;
     bool working;
 
-    bool queued; /* in ready */
+    enum pods_queue queue; /* which of ready it is in */
     bool parked; /* in waiting[slot], its action not begun */
     bool ended_told;
     bool closing;
@@ -65,7 +68,7 @@ struct pods {
     char *boot_id;
     enum tree_rung rung;
     struct pod *all; /* uthash by name */
-    struct pod *ready;
+    struct pod *ready[QUEUE_COUNT];
     uv_idle_t idle;
     uv_timer_t wake; /* the earliest retry */
     uint64_t wake_ms;
