@@ -54,7 +54,7 @@ struct pod {
     bool working;
 
     enum pods_queue queue; /* which of ready it is in */
-    bool parked; /* in waiting[slot], its action not begun */
+    bool parked;           /* in waiting[slot], its action not begun */
     bool ended_told;
     bool closing;
     unsigned open_handles;

@@ -51,39 +51,44 @@ static bool has_come_to(const char *state, const char *goal)
            strcmp(state, "ASSIGNED") != 0 && strcmp(state, "STARTING") != 0;
 }
 
-/* Long-polls the job's tasks until none is short of the goal. */
-static int wait_for(struct cli *cli, struct client *client, const char *key, const char *goal,
-                    struct err *err)
+/* Long-polls the job's counts until no task is short of the goal. */
+static int wait_for(struct cli *cli, struct client *client, const struct cli_key *key,
+                    const char *goal, struct err *err)
 {
+    const char *const segments[] = { key->cluster, key->role, key->env, key->name };
+    CLEANUP(mem_freep) char *text = cli_key_text(key);
     int64_t revision = -1;
 
     for (;;) {
         CLEANUP_BUF path = { 0 };
         CLEANUP(json_freep) json_t *answer = NULL;
-        size_t i, there = 0, all = 0;
-        json_t *task;
+        const char *state = NULL;
+        json_int_t there = 0, all = 0;
+        json_t *count = NULL;
 
-        buf_add_text(&path, "/v1/tasks");
-        client_query(&path, "job", key);
-        client_query(&path, "limit", "1000");
+        buf_add_text(&path, "/v1/jobs");
+        for (size_t i = 0; i < sizeof segments / sizeof segments[0]; i++) {
+            client_segment(&path, segments[i]);
+        }
         if (revision >= 0) {
-            buf_addf(&path, "&since=%lld&wait=%d", (long long)revision, POLL_MS);
+            buf_addf(&path, "?since=%lld&wait=%d", (long long)revision, POLL_MS);
         }
         if (cli_request(cli, client, "GET", buf_text(&path), NULL, &answer, err) < 0) {
             cli_progress(cli, NULL);
             return err_wrap(err, "the job was created, but cannot be followed");
         }
-        json_array_foreach(json_object_get(answer, "items"), i, task)
+        json_object_foreach(json_object_get(answer, "counts"), state, count)
         {
-            all++;
-            there += has_come_to(json_str_or(task, "state", "PENDING"), goal);
+            all += json_integer_value(count);
+            there += has_come_to(state, goal) ? json_integer_value(count) : 0;
         }
         if (all > 0 && there == all) {
             cli_progress(cli, NULL);
             return 0;
         }
         CLEANUP(mem_freep)
-        char *message = str_printf("%s: %zu of %zu tasks have come to %s", key, there, all, goal);
+        char *message = str_printf("%s: %lld of %lld tasks have come to %s", text, (long long)there,
+                                   (long long)all, goal);
 
         cli_progress(cli, message);
         revision = json_int_or(answer, "revision", 0);
@@ -136,7 +141,7 @@ static int create(struct verb_call *call, const struct cli_key *key, struct conf
         return unreachable ? err_code(err) : rejected(err);
     }
     if (strcmp(verb_text(call, "wait-until"), "PENDING") != 0 &&
-        wait_for(call->cli, client, text, verb_text(call, "wait-until"), err) < 0) {
+        wait_for(call->cli, client, key, verb_text(call, "wait-until"), err) < 0) {
         return err_code(err);
     }
     CLEANUP(mem_freep) char *url = cli_job_url(call->cli, key);

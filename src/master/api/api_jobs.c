@@ -96,7 +96,7 @@ static void answer_jobs(struct httpd_request *req, struct state *state)
 
 void api_get_jobs(struct httpd_request *req)
 {
-    master_api_answer_when_newer(req, answer_jobs);
+    master_api_answer_when_newer(req, answer_jobs, MASTER_API_PAUSE_LIST);
 }
 
 static void answer_job(struct httpd_request *req, struct state *state)
@@ -124,7 +124,7 @@ static void answer_job(struct httpd_request *req, struct state *state)
 
 void api_get_job(struct httpd_request *req)
 {
-    master_api_answer_when_newer(req, answer_job);
+    master_api_answer_when_newer(req, answer_job, MASTER_API_PAUSE_ONE);
 }
 
 /* ---- Tasks ---- */
@@ -246,7 +246,7 @@ static void answer_tasks(struct httpd_request *req, struct state *state)
 
 void api_get_tasks(struct httpd_request *req)
 {
-    master_api_answer_when_newer(req, answer_tasks);
+    master_api_answer_when_newer(req, answer_tasks, MASTER_API_PAUSE_LIST);
 }
 
 static void answer_task(struct httpd_request *req, struct state *state)
@@ -264,7 +264,7 @@ static void answer_task(struct httpd_request *req, struct state *state)
 
 void api_get_task(struct httpd_request *req)
 {
-    master_api_answer_when_newer(req, answer_task);
+    master_api_answer_when_newer(req, answer_task, MASTER_API_PAUSE_ONE);
 }
 
 /* ---- Nodes ---- */
@@ -330,5 +330,5 @@ static void answer_nodes(struct httpd_request *req, struct state *state)
 
 void api_get_nodes(struct httpd_request *req)
 {
-    master_api_answer_when_newer(req, answer_nodes);
+    master_api_answer_when_newer(req, answer_nodes, MASTER_API_PAUSE_LIST);
 }

@@ -244,5 +244,5 @@ static void answer_operations(struct httpd_request *req, struct state *state)
 
 void api_get_operations(struct httpd_request *req)
 {
-    master_api_answer_when_newer(req, answer_operations);
+    master_api_answer_when_newer(req, answer_operations, MASTER_API_PAUSE_LIST);
 }

@@ -23,8 +23,7 @@
 enum {
     MAX_WAIT_MS = 60000,
     MAX_BODY_BYTES = 512 * 1024,
-    LARGE_STATE = 200,    /* Tasks: from here on each answer costs something, ... */
-    LARGE_PAUSE_MS = 100, /* ... so changes are told together. */
+    LARGE_STATE = 200, /* Tasks: from here on changes come quicker than they are worth telling. */
 };
 
 /* ---- Not leading ---- */
@@ -95,7 +94,8 @@ struct master_api_wait {
     master_api_answer_fn answer;
     struct state_listener listener;
     uv_timer_t timer;
-    bool pausing; /* Something changed; more is collected for a moment. */
+    uint64_t pause_ms; /* While a large state changes. */
+    bool pausing;      /* Something changed; more is collected for a moment. */
     struct master_api_wait *prev, *next;
 };
 
@@ -141,17 +141,29 @@ static void on_wait_timer(uv_timer_t *timer)
     wait_finish(timer->data, WAIT_ANSWER);
 }
 
+static void pause_wait(struct master_api_wait *wait)
+{
+    if (!wait->pausing) {
+        wait->pausing = true;
+        if (uv_timer_get_due_in(&wait->timer) > wait->pause_ms) {
+            uv_timer_start(&wait->timer, on_wait_timer, wait->pause_ms, 0);
+        }
+    }
+}
+
+static bool is_large(const struct state *state)
+{
+    return HASH_COUNT(state_tasks(state)) >= LARGE_STATE;
+}
+
 static void on_changed(struct state_listener *listener)
 {
     struct master_api_wait *wait = listener->data;
 
-    if (HASH_COUNT(state_tasks(wait->state)) < LARGE_STATE) {
+    if (is_large(wait->state)) {
+        pause_wait(wait);
+    } else {
         wait_finish(wait, WAIT_ANSWER);
-    } else if (!wait->pausing) {
-        wait->pausing = true;
-        if (uv_timer_get_due_in(&wait->timer) > LARGE_PAUSE_MS) {
-            uv_timer_start(&wait->timer, on_wait_timer, LARGE_PAUSE_MS, 0);
-        }
     }
 }
 
@@ -160,7 +172,8 @@ static void on_wait_gone(struct httpd_request *req)
     wait_finish(httpd_data(req), WAIT_GONE);
 }
 
-void master_api_answer_when_newer(struct httpd_request *req, master_api_answer_fn answer)
+void master_api_answer_when_newer(struct httpd_request *req, master_api_answer_fn answer,
+                                  enum master_api_pause pause)
 {
     struct master_api *api = httpd_ctx(req);
     struct state *state = master_api_need_state(req);
@@ -172,7 +185,8 @@ void master_api_answer_when_newer(struct httpd_request *req, master_api_answer_f
         !master_api_query_int(req, "wait", 0, MAX_WAIT_MS, 0, &wait_ms)) {
         return;
     }
-    if (wait_ms == 0 || since != (int64_t)state_revision(state)) {
+    bool is_newer = since != (int64_t)state_revision(state);
+    if (wait_ms == 0 || since < 0 || (is_newer && !is_large(state))) {
         answer(req, state);
         return;
     }
@@ -181,6 +195,7 @@ void master_api_answer_when_newer(struct httpd_request *req, master_api_answer_f
     wait->req = req;
     wait->state = state;
     wait->answer = answer;
+    wait->pause_ms = pause;
     wait->listener.data = wait;
     uv_timer_init(api->options.loop, &wait->timer);
     wait->timer.data = wait;
@@ -189,6 +204,9 @@ void master_api_answer_when_newer(struct httpd_request *req, master_api_answer_f
     state_listen(state, &wait->listener, on_changed);
     httpd_set_data(req, wait);
     httpd_on_gone(req, on_wait_gone);
+    if (is_newer) {
+        pause_wait(wait);
+    }
 }
 
 void master_api_term_ended(struct master_api *api)

@@ -30,9 +30,13 @@ struct state *master_api_need_state(struct httpd_request *req);
 /* Answers with the state as it is now. */
 typedef void (*master_api_answer_fn)(struct httpd_request *req, struct state *state);
 
+/* How long changes of a large state are collected before they are told, in milliseconds. */
+enum master_api_pause { MASTER_API_PAUSE_ONE = 10, MASTER_API_PAUSE_LIST = 100 };
+
 /* Calls answer at once; or, with ?since=REV&wait=MS, when the state is newer or the time is over.
  */
-void master_api_answer_when_newer(struct httpd_request *req, master_api_answer_fn answer);
+void master_api_answer_when_newer(struct httpd_request *req, master_api_answer_fn answer,
+                                  enum master_api_pause pause);
 
 /* A number of the query; absent is fallback.  False: 400 was answered. */
 bool master_api_query_int(struct httpd_request *req, const char *key, int64_t min, int64_t max,
