@@ -27,12 +27,15 @@ enum { DEPTH_MAX = 8 };
 
 static const char *const v1_names[TREE_V1_COUNT] = { "freezer", "pids", "memory", "cpu" };
 
-/* What this machine offers this user; found out once. */
+enum answer { UNKNOWN, YES, NO };
+
+/* What this machine offers this user; each found out once, when it is first asked for: a
+ * davit-pod that has a group of version 2 need not know the rest. */
 static struct {
     bool known;
     int v2_base; /* Our own cgroup's directory; -1: none. */
     int v1_base[TREE_V1_COUNT];
-    bool v2_works, v1_works, pidns_works;
+    enum answer v2_works, v1_works, pidns_works, v2_limits;
 } host = { .v2_base = -1 };
 
 static int write_small(int dir_fd, const char *name, const char *text)
@@ -136,12 +139,13 @@ static void kill_v1(int dir_fd)
 
 /* --- What is there. --- */
 
-static bool has_word(const char *list, const char *word)
+static bool has_word(const char *list, const char *word, const char *separators)
 {
     size_t len = strlen(word);
 
     for (const char *at = list; (at = strstr(at, word)) != NULL; at += len) {
-        if ((at == list || at[-1] == ',') && (at[len] == '\0' || at[len] == ',')) {
+        /* The string's own end counts as a separator to strchr(). */
+        if ((at == list || strchr(separators, at[-1])) && strchr(separators, at[len])) {
             return true;
         }
     }
@@ -162,7 +166,7 @@ static bool own_path(const char *cgroups, const char *controller, char *ret, siz
         }
         *path++ = '\0';
         list++;
-        if (controller == NULL ? *list == '\0' : has_word(list, controller)) {
+        if (controller == NULL ? *list == '\0' : has_word(list, controller, ",")) {
             return snprintf(ret, size, "%s", path) < (int)size;
         }
     }
@@ -210,7 +214,7 @@ static void find_mount(char *line, const char *cgroups)
         host.v2_base = open_own(fields[4], fields[3], own);
     }
     for (int use = 0; strcmp(type, "cgroup") == 0 && use < TREE_V1_COUNT; use++) {
-        if (has_word(options, v1_names[use]) && host.v1_base[use] < 0 &&
+        if (has_word(options, v1_names[use], ",") && host.v1_base[use] < 0 &&
             own_path(cgroups, v1_names[use], own, sizeof own)) {
             host.v1_base[use] = open_own(fields[4], fields[3], own);
         }
@@ -231,6 +235,27 @@ static bool can_group(int base_fd, const char *file)
     (void)unlinkat(base_fd, name, AT_REMOVEDIR);
     /* A child may be born in a group only by whoever may write our own group's list. */
     return works && faccessat(base_fd, "cgroup.procs", W_OK, AT_EACCESS) == 0;
+}
+
+static bool may_write(int dir_fd, const char *name)
+{
+    return faccessat(dir_fd, name, W_OK, AT_EACCESS) == 0;
+}
+
+/* Below the root our own group shows what one of ours would have; no need to make one. */
+static bool can_group2(void)
+{
+    if (host.v2_base >= 0 && may_write(host.v2_base, ".") &&
+        may_write(host.v2_base, "cgroup.kill")) {
+        return may_write(host.v2_base, "cgroup.procs");
+    }
+    return can_group(host.v2_base, "cgroup.kill");
+}
+
+static bool can_group1(void)
+{
+    return can_group(host.v1_base[TREE_V1_FREEZER], "freezer.state") ||
+           can_group(host.v1_base[TREE_V1_PIDS], "cgroup.procs");
 }
 
 static bool can_namespace(void)
@@ -304,10 +329,6 @@ void tree_groups_know(void)
             find_mount(lines[i], buf_text(&cgroups));
         }
     }
-    host.v2_works = can_group(host.v2_base, "cgroup.kill");
-    host.v1_works = can_group(host.v1_base[TREE_V1_FREEZER], "freezer.state") ||
-                    can_group(host.v1_base[TREE_V1_PIDS], "cgroup.procs");
-    host.pidns_works = can_namespace();
 }
 
 void tree_remove_stale(void)
@@ -319,15 +340,23 @@ void tree_remove_stale(void)
     }
 }
 
+static bool once(enum answer *known, bool (*find_out)(void))
+{
+    if (*known == UNKNOWN) {
+        *known = find_out() ? YES : NO;
+    }
+    return *known == YES;
+}
+
 bool tree_groups_work(enum tree_rung rung)
 {
     switch (rung) {
     case TREE_CGROUP2:
-        return host.v2_works;
+        return once(&host.v2_works, can_group2);
     case TREE_CGROUP1:
-        return host.v1_works;
+        return once(&host.v1_works, can_group1);
     case TREE_PIDNS:
-        return host.pidns_works;
+        return once(&host.pidns_works, can_namespace);
     case TREE_AUTO:
     case TREE_SWEEP:
         break;
@@ -356,11 +385,29 @@ static int join_v1(struct tree *tree, enum tree_v1 use)
     return 0;
 }
 
+/* Where version 1 has the controllers, version 2 has none of them to hand down. */
+static bool has_controllers(void)
+{
+    static const char *const wanted[] = { "cpu", "memory", "pids" };
+    CLEANUP_BUF text = { 0 };
+
+    if (tree_read_small(host.v2_base, "cgroup.controllers", &text) < 0) {
+        return false;
+    }
+    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
+        if (has_word(buf_text(&text), wanted[i], " \n")) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* One limit: the v2 file where the kernel offers it, else the v1 hierarchy's. */
 static bool set_limit(struct tree *tree, const char *v2_file, const char *v2_text, enum tree_v1 use,
                       const char *v1_file, const char *v1_text)
 {
-    if (tree->v2_fd >= 0 && write_small(tree->v2_fd, v2_file, v2_text) == 0) {
+    if (tree->v2_fd >= 0 && once(&host.v2_limits, has_controllers) &&
+        write_small(tree->v2_fd, v2_file, v2_text) == 0) {
         return true;
     }
     return join_v1(tree, use) == 0 && write_small(tree->v1_fds[use], v1_file, v1_text) == 0;
@@ -374,7 +421,7 @@ void tree_groups_limit(struct tree *tree, const struct tree_limits *limits)
     if (limits->cpu_milli == 0 && limits->mem_bytes == 0 && limits->pids == 0) {
         return;
     }
-    if (tree->v2_fd >= 0) {
+    if (tree->v2_fd >= 0 && once(&host.v2_limits, has_controllers)) {
         /* Best effort: refused below the root while our group has processes of its own. */
         (void)write_small(host.v2_base, "cgroup.subtree_control", "+cpu +memory +pids");
     }
