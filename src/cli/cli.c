@@ -360,9 +360,31 @@ void cli_progress(struct cli *cli, const char *message)
     }
 }
 
+int cli_report(const struct cli *cli, const struct err *err, int status)
+{
+    CLEANUP(mem_freep) char *message = str_escape(err->msg);
+
+    if (cli->json) {
+        CLEANUP(json_freep) json_t *problem = json_object();
+
+        json_put_str(problem, "title", err_text(err->code));
+        json_put_str(problem, "detail", err->msg);
+        json_put_int(problem, "status", err_http_status(err->code));
+        json_put_int(problem, "exit", status);
+        CLEANUP(mem_freep) char *text = json_text(problem);
+        (void)fprintf(stderr, "%s\n", text);
+    } else {
+        (void)fprintf(stderr, "%s\n", message);
+    }
+    return status;
+}
+
+/* 15 digits: 0.05 is told as people wrote it, not as the nearest double. */
 void cli_print_json(const json_t *value)
 {
-    CLEANUP(mem_freep) char *text = json_text(value);
+    CLEANUP(mem_freep)
+    char *text = json_dumps(value, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY |
+                                       JSON_REAL_PRECISION(15));
 
     (void)printf("%s\n", text);
 }

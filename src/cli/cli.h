@@ -73,6 +73,9 @@ void cli_fini(struct cli *cli);
  * changed, at most one a 10 s.  NULL ends it. */
 void cli_progress(struct cli *cli, const char *message);
 
+/* The one error of a run on stderr, with --json as an object; gives the status back. */
+int cli_report(const struct cli *cli, const struct err *err, int status);
+
 /* Print the value to stdout, sorted keys, one line. */
 void cli_print_json(const json_t *value);
 

@@ -38,27 +38,6 @@ static bool wants_color(const char *when)
     return isatty(STDOUT_FILENO) && !str_eq(term, "dumb");
 }
 
-/* Scripts that talk JSON get their errors in JSON too. */
-static int report(const struct cli *cli, const struct err *err)
-{
-    CLEANUP(mem_freep) char *message = str_escape(err->msg);
-    int status = err_exit_status(err->code);
-
-    if (cli->json) {
-        CLEANUP(json_freep) json_t *problem = json_object();
-
-        json_put_str(problem, "title", err_text(err->code));
-        json_put_str(problem, "detail", err->msg);
-        json_put_int(problem, "status", err_http_status(err->code));
-        json_put_int(problem, "exit", status);
-        CLEANUP(mem_freep) char *text = json_text(problem);
-        (void)fprintf(stderr, "%s\n", text);
-    } else {
-        (void)fprintf(stderr, "%s\n", message);
-    }
-    return status;
-}
-
 static int run_verb(const struct verb *verb, int argc, char **argv)
 {
     struct cli cli = { 0 };
@@ -80,7 +59,8 @@ static int run_verb(const struct verb *verb, int argc, char **argv)
     (void)uv_loop_init(&cli.loop);
     rv = verb->run(&call, &err);
     if (rv < 0) {
-        rv = err.code == ERR_USAGE ? verb_complain(verb, &err) : report(&cli, &err);
+        rv = err.code == ERR_USAGE ? verb_complain(verb, &err)
+                                   : cli_report(&cli, &err, err_exit_status(err.code));
     }
     cli_fini(&cli);
     (void)uv_run(&cli.loop, UV_RUN_DEFAULT);

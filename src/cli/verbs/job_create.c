@@ -51,9 +51,46 @@ static bool has_come_to(const char *state, const char *goal)
            strcmp(state, "ASSIGNED") != 0 && strcmp(state, "STARTING") != 0;
 }
 
-/* Long-polls the job's counts until no task is short of the goal. */
+/* Whether some run of each instance that this operation made has come to the goal: a
+ * service that fails again and again has come there, whatever its latest run does. */
+static int ask_instances(struct cli *cli, struct client *client, const char *key, const char *op_id,
+                         const char *goal, bool *ret_there, struct err *err)
+{
+    CLEANUP_BUF path = { 0 };
+    CLEANUP(json_freep) json_t *tasks = NULL;
+    CLEANUP(json_freep) json_t *seen = json_object();
+    const char *instance;
+    json_t *task, *there;
+    size_t i;
+
+    buf_add_text(&path, "/v1/tasks");
+    client_query(&path, "job", key);
+    if (cli_request_list(cli, client, buf_text(&path), &tasks, err) < 0) {
+        return err_code(err);
+    }
+    json_array_foreach(tasks, i, task)
+    {
+        CLEANUP(mem_freep)
+        char *name = str_printf("%lld", (long long)json_int_or(task, "instance", 0));
+        bool came = has_come_to(json_str_or(task, "state", "PENDING"), goal);
+
+        if (str_eq(json_str_or(task, "op_id", NULL), op_id)) {
+            (void)json_object_set_new(
+                seen, name, json_boolean(came || json_is_true(json_object_get(seen, name))));
+        }
+    }
+    *ret_there = json_object_size(seen) > 0;
+    json_object_foreach(seen, instance, there)
+    {
+        *ret_there = *ret_there && json_is_true(there);
+    }
+    return 0;
+}
+
+/* Long-polls the job's counts, which are cheap also for a job of many tasks, until no task
+ * is short of the goal.  Tasks that are tried again make it look at the instances. */
 static int wait_for(struct cli *cli, struct client *client, const struct cli_key *key,
-                    const char *goal, struct err *err)
+                    const char *op_id, const char *goal, struct err *err)
 {
     const char *const segments[] = { key->cluster, key->role, key->env, key->name };
     CLEANUP(mem_freep) char *text = cli_key_text(key);
@@ -63,7 +100,7 @@ static int wait_for(struct cli *cli, struct client *client, const struct cli_key
         CLEANUP_BUF path = { 0 };
         CLEANUP(json_freep) json_t *answer = NULL;
         const char *state = NULL;
-        json_int_t there = 0, all = 0;
+        json_int_t there = 0, all = 0, ended = 0;
         json_t *count = NULL;
 
         buf_add_text(&path, "/v1/jobs");
@@ -75,14 +112,28 @@ static int wait_for(struct cli *cli, struct client *client, const struct cli_key
         }
         if (cli_request(cli, client, "GET", buf_text(&path), NULL, &answer, err) < 0) {
             cli_progress(cli, NULL);
+            if (err->code == ERR_NOTFOUND) {
+                return err_set(err, ERR_FAILED, "Error occurred while creating job %s", text);
+            }
             return err_wrap(err, "the job was created, but cannot be followed");
         }
-        json_object_foreach(json_object_get(answer, "counts"), state, count)
+        const json_t *counts = json_object_get(answer, "counts");
+
+        json_object_foreach((json_t *)counts, state, count)
         {
             all += json_integer_value(count);
             there += has_come_to(state, goal) ? json_integer_value(count) : 0;
+            ended += is_terminal(state) ? json_integer_value(count) : 0;
         }
-        if (all > 0 && there == all) {
+        bool done = there == all;
+        bool again = json_int_or(counts, "THROTTLED", 0) > 0 ||
+                     (json_bool_or(answer, "service", false) && ended > 0);
+
+        if (!done && again && ask_instances(cli, client, text, op_id, goal, &done, err) < 0) {
+            cli_progress(cli, NULL);
+            return err_wrap(err, "the job was created, but cannot be followed");
+        }
+        if (done) {
             cli_progress(cli, NULL);
             return 0;
         }
@@ -95,12 +146,16 @@ static int wait_for(struct cli *cli, struct client *client, const struct cli_key
     }
 }
 
-static int rejected(const struct err *err)
+static int rejected(const struct cli *cli, const struct err *err)
 {
     CLEANUP(mem_freep) char *message = str_escape(err->msg);
+    int status = err_exit_status(err->code == ERR_REFUSED ? ERR_REFUSED : ERR_FAILED);
 
+    if (cli->json) {
+        return cli_report(cli, err, status);
+    }
     (void)fprintf(stderr, "Job creation failed due to error:\n\t%s\n", message);
-    return err->code == ERR_REFUSED ? err_exit_status(ERR_REFUSED) : err_exit_status(ERR_FAILED);
+    return status;
 }
 
 static int check_wait_until(const char *goal, struct err *err)
@@ -132,16 +187,16 @@ static int create(struct verb_call *call, const struct cli_key *key, struct conf
     }
     if (hooked_run(call->cli, client, &hooked, &record, &vetoed, err) < 0) {
         if (vetoed) {
-            (void)fprintf(stderr, "%s\n", err->msg);
-            return 1;
+            return cli_report(call->cli, err, 1);
         }
         bool unreachable = err->code == ERR_UNREACHABLE || err->code == ERR_TIMEOUT ||
                            err->code == ERR_UNAUTH || err->code == ERR_EOF;
 
-        return unreachable ? err_code(err) : rejected(err);
+        return unreachable ? err_code(err) : rejected(call->cli, err);
     }
     if (strcmp(verb_text(call, "wait-until"), "PENDING") != 0 &&
-        wait_for(call->cli, client, key, verb_text(call, "wait-until"), err) < 0) {
+        wait_for(call->cli, client, key, json_str_or(record, "id", ""),
+                 verb_text(call, "wait-until"), err) < 0) {
         return err_code(err);
     }
     CLEANUP(mem_freep) char *url = cli_job_url(call->cli, key);

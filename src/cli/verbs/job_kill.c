@@ -38,7 +38,8 @@ struct kill {
     struct client *client;
     struct config *config; /* NULL: no client hooks */
     char *key;
-    json_t *instances; /* of the batch; json null for all */
+    json_t *instances;  /* of the batch; json null for all */
+    json_t *operations; /* records of the batches that are done */
 };
 
 static json_t *kill_opcode(const json_t *changed, void *data)
@@ -138,18 +139,20 @@ static int kill_batch(struct kill *kill, bool *ret_vetoed, struct err *err)
     char *text = json_is_null(kill->instances) ? mem_strdup("all") : list_text(kill->instances);
     CLEANUP(mem_freep) char *what = str_printf("killing instances %s of %s", text, kill->key);
     CLEANUP(json_freep) json_t *args = json_object();
+    CLEANUP(json_freep) json_t *record = NULL;
     const struct hooked hooked = { kill->config, "kill_job",  kill->key, args,
                                    what,         kill_opcode, kill };
 
     json_put_take(args, "instances", json_incref(kill->instances));
     json_put_str(args, "message", verb_text(kill->call, "message"));
-    if (hooked_run(kill->call->cli, kill->client, &hooked, NULL, ret_vetoed, err) < 0) {
+    if (hooked_run(kill->call->cli, kill->client, &hooked, &record, ret_vetoed, err) < 0) {
         if (*ret_vetoed || err->code == ERR_UNREACHABLE || err->code == ERR_TIMEOUT) {
             return err_code(err);
         }
         return err_wrap(err, "Kill of instances %s failed with error", text);
     }
-    if (!json_is_null(kill->instances)) {
+    (void)json_array_append(kill->operations, record);
+    if (!json_is_null(kill->instances) && !kill->call->cli->json) {
         (void)printf("Successfully killed instances %s\n", text);
     }
     return 0;
@@ -180,6 +183,7 @@ static void kill_fini(struct kill *kill)
     config_free(kill->config);
     free(kill->key);
     json_decref(kill->instances);
+    json_decref(kill->operations);
 }
 
 static int kill_wanted(struct kill *kill, const json_t *wanted, bool *ret_vetoed, struct err *err)
@@ -203,7 +207,7 @@ static int kill_wanted(struct kill *kill, const json_t *wanted, bool *ret_vetoed
 static int run_kill(struct verb_call *call, struct cli_key *key, const json_t *wanted,
                     const char *done, struct err *err)
 {
-    CLEANUP(kill_fini) struct kill kill = { .call = call };
+    CLEANUP(kill_fini) struct kill kill = { .call = call, .operations = json_array() };
     const char *file = call->n_operands > 1 ? call->operands[1] : verb_text(call, "config");
     bool vetoed = false;
 
@@ -220,16 +224,18 @@ static int run_kill(struct verb_call *call, struct cli_key *key, const json_t *w
     }
     if (kill_wanted(&kill, wanted, &vetoed, err) < 0) {
         if (vetoed) {
-            (void)fprintf(stderr, "%s\n", err->msg);
-            return 1;
+            return cli_report(call->cli, err, 1);
         }
         if (err->code == ERR_FAILED || err->code == ERR_CONFLICT) {
-            (void)fprintf(stderr, "%s\n", err->msg);
-            return 10; /* API_ERROR: the master refused. */
+            return cli_report(call->cli, err, 10); /* API_ERROR: the master refused. */
         }
         return err_code(err);
     }
-    (void)printf("%s\n", done);
+    if (call->cli->json) {
+        cli_print_json(kill.operations);
+    } else {
+        (void)printf("%s\n", done);
+    }
     return 0;
 }
 
@@ -269,6 +275,7 @@ const struct verb verb_job_kill = {
     .details = "FILE, or --config FILE: a configuration whose client hooks run around each batch.\n"
                "Exit 6: nothing to kill. 10: the master refused. 1: a client hook refused.",
     .options = kill_options,
+    .json = true,
     .run = run_job_kill,
 };
 
@@ -281,5 +288,6 @@ const struct verb verb_job_killall = {
     .summary = "Kill all instances of a job, batch by batch.",
     .details = "FILE, or --config FILE: a configuration whose client hooks run around each batch.",
     .options = killall_options,
+    .json = true,
     .run = run_job_killall,
 };

@@ -71,12 +71,12 @@ static void print_events(const struct cli *cli, const json_t *task)
     json_array_foreach(json_object_get(task, "events"), i, event)
     {
         const char *state = json_str_or(event, "state", "?");
-        CLEANUP(mem_freep) char *message = str_escape(json_str_or(event, "message", "None"));
+        CLEANUP(mem_freep) char *message = str_escape(json_str_or(event, "message", ""));
         char when[32];
 
         format_local((uint64_t)json_int_or(event, "time_ms", 0), when, sizeof when);
-        (void)printf("\t   %s %s%s%s: %s\n", when, cli_color_of(cli, state), state,
-                     cli_color_end(cli), message);
+        (void)printf("\t   %s %s%s%s:%s%s\n", when, cli_color_of(cli, state), state,
+                     cli_color_end(cli), message[0] != 0 ? " " : "", message);
     }
 }
 
@@ -121,6 +121,45 @@ static void print_task(const struct cli *cli, const json_t *task)
     }
 }
 
+static void add_resource(json_t *list, const char *name, json_t *value)
+{
+    json_t *one = json_object();
+
+    json_put_take(one, name, value);
+    (void)json_array_append_new(list, one);
+}
+
+/* TaskConfig, as far as the API tells it. */
+static json_t *task_config(const json_t *task)
+{
+    CLEANUP(strv_freep) char **key = str_split(json_str_or(task, "job", "///"), "/");
+    const json_t *resources = json_object_get(task, "resources");
+    json_t *config = json_object();
+    json_t *job = json_object();
+    json_t *list = json_array();
+    size_t i;
+    json_t *port;
+
+    json_put_str(job, "role", key[1]);
+    json_put_str(job, "environment", key[2]);
+    json_put_str(job, "name", key[3]);
+    json_put_take(config, "job", job);
+    json_put_bool(config, "isService", json_bool_or(task, "service", false));
+    json_put_int(config, "maxTaskFailures", json_int_or(task, "max_failures", 1));
+    add_resource(list, "numCpus", json_real(json_num_or(resources, "cpu", 0)));
+    add_resource(list, "ramMb", json_integer(json_int_or(resources, "ram_bytes", 0) / MIB));
+    add_resource(list, "diskMb", json_integer(json_int_or(resources, "disk_bytes", 0) / MIB));
+    json_array_foreach(json_object_get(resources, "ports"), i, port)
+    {
+        add_resource(list, "namedPort", json_incref(port));
+    }
+    json_put_take(config, "resources", list);
+    if (json_object_get(task, "metadata") != NULL) {
+        json_put_take(config, "metadata", json_incref(json_object_get(task, "metadata")));
+    }
+    return config;
+}
+
 /* The thrift field names that scripts' jq expressions use. */
 static json_t *scheduled_task(const json_t *task)
 {
@@ -137,12 +176,7 @@ static json_t *scheduled_task(const json_t *task)
     if (json_object_get(task, "ports") != NULL) {
         json_put_take(assigned, "assignedPorts", json_incref(json_object_get(task, "ports")));
     }
-    if (json_object_get(task, "resources") != NULL) {
-        json_t *config = json_object();
-
-        json_put_take(config, "resources", json_incref(json_object_get(task, "resources")));
-        json_put_take(assigned, "task", config);
-    }
+    json_put_take(assigned, "task", task_config(task));
     json_array_foreach(json_object_get(task, "events"), i, event)
     {
         json_t *row = json_object();

@@ -83,11 +83,33 @@ static void on_stop_signal(struct daemon_stop *stop)
     }
 }
 
+/* {"cluster","pid","ports","zk","dir","clusters"}: what the cluster wrote down of itself. */
+static void print_up_json(const char *dir)
+{
+    CLEANUP(mem_freep) char *path = file_join(dir, "up.json");
+    CLEANUP(mem_freep) char *clusters = file_join(dir, "clusters.json");
+    CLEANUP(json_freep) json_t *doc = NULL;
+    CLEANUP_BUF text = { 0 };
+    struct err err = { 0 };
+
+    if (file_read(path, UP_JSON_CAP, &text, &err) == 0 &&
+        json_parse(buf_text(&text), text.len, UP_JSON_CAP, &doc, &err) == 0) {
+        json_put_str(doc, "dir", dir);
+        json_put_str(doc, "clusters", clusters);
+        cli_print_json(doc);
+    }
+    (void)fflush(stdout);
+}
+
 /* How the CLI finds this cluster, when its directory is not the default one. */
 static void print_next_steps(const struct session *session)
 {
     const char *cluster = verb_text(session->call, "cluster");
 
+    if (session->call->cli->json) {
+        print_up_json(session->dir);
+        return;
+    }
     (void)printf("%s is up: %s, state in %s\n", cluster, uplocal_uri(session->up), session->dir);
     (void)printf("type next, in another terminal:\n");
     if (verb_text(session->call, "dir") != NULL) {
@@ -246,7 +268,9 @@ static int run_detached(struct verb_call *call, const char *dir, struct err *err
     rv = await_report(read_end, err);
     child_cancel(&child);
     (void)uv_run(&call->cli->loop, UV_RUN_DEFAULT);
-    if (rv == 0) {
+    if (rv == 0 && call->cli->json) {
+        print_up_json(dir);
+    } else if (rv == 0) {
         (void)printf("%s runs in the background, state in %s; stop it with: davit down --dir %s\n",
                      verb_text(call, "cluster"), dir, dir);
     }
@@ -279,6 +303,7 @@ const struct verb verb_up = {
     .details = "Ctrl-C, or 'davit down', stops it with everything it runs; started again on the\n"
                "same directory it resumes its jobs.",
     .options = up_options,
+    .json = true,
     .run = run_up,
 };
 
@@ -304,6 +329,19 @@ static int holder(const char *lock, pid_t *ret_pid, struct err *err)
     return 0;
 }
 
+static void say_down(const struct cli *cli, const char *dir, bool stopped)
+{
+    CLEANUP(json_freep) json_t *doc = json_object();
+
+    if (cli->json) {
+        json_put_str(doc, "dir", dir);
+        json_put_bool(doc, "stopped", stopped);
+        cli_print_json(doc);
+    } else {
+        (void)printf(stopped ? "stopped the cluster in %s\n" : "no cluster runs in %s\n", dir);
+    }
+}
+
 static int run_down(struct verb_call *call, struct err *err)
 {
     CLEANUP(mem_freep) char *dir = NULL;
@@ -317,7 +355,7 @@ static int run_down(struct verb_call *call, struct err *err)
     }
     lock = file_join(dir, "up.lock");
     if (!file_locked(lock)) {
-        (void)printf("no cluster runs in %s\n", dir);
+        say_down(call->cli, dir, false);
         return 0;
     }
     if (holder(lock, &pid, err) < 0) {
@@ -335,7 +373,7 @@ static int run_down(struct verb_call *call, struct err *err)
     cli_progress(call->cli, "waiting for the cluster and its pods to stop");
     (void)uv_run(&call->cli->loop, UV_RUN_DEFAULT);
     cli_progress(call->cli, NULL);
-    (void)printf("stopped the cluster in %s\n", dir);
+    say_down(call->cli, dir, true);
     return 0;
 }
 
@@ -345,5 +383,6 @@ const struct verb verb_down = {
     .summary = "Stop the cluster that 'davit up' started, with everything it runs.",
     .details = "Nothing running there is success.",
     .options = down_options,
+    .json = true,
     .run = run_down,
 };

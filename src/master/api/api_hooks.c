@@ -29,6 +29,9 @@ enum {
     MAX_AGENTS = 2000,
 };
 
+static const char *const levels[] = { "client", "operation", "node", "pod", NULL };
+static const char *const truths[] = { "true", "false", NULL };
+
 struct ask {
     struct merge *merge;
     char *node;
@@ -39,7 +42,8 @@ struct ask {
 
 struct merge {
     struct master_api *api;
-    struct httpd_request *req; /* NULL: its client is gone. */
+    struct httpd_request *req;       /* NULL: its client is gone. */
+    const char *op, *level, *failed; /* NULL: all; the request's, like node and job. */
     struct ask *asks;
     size_t n_asks, n_open;
     json_t *items, *missing;
@@ -65,7 +69,7 @@ static void merge_free(struct merge *merge)
 
 static int64_t when(const json_t *record)
 {
-    return json_int_or(record, "intent_ms", json_int_or(record, "started_ms", 0));
+    return json_int_or(record, "started_ms", json_int_or(record, "intent_ms", 0));
 }
 
 static int compare_records(const void *a, const void *b)
@@ -166,7 +170,10 @@ static bool wanted(struct httpd_request *req, const struct state_node *node)
 
 static void ask_agents(struct merge *merge, const struct state *state)
 {
-    static const char *const passed_on[] = { "op", "job", "level", "failed" };
+    const char *const passed_on[][2] = { { "op", merge->op },
+                                         { "job", httpd_query(merge->req, "job") },
+                                         { "level", merge->level },
+                                         { "failed", merge->failed } };
     char limit[24];
 
     (void)snprintf(limit, sizeof(limit), "%zu", merge->limit);
@@ -187,7 +194,7 @@ static void ask_agents(struct merge *merge, const struct state *state)
         ask->node = mem_strdup(node->name);
         agent_call_url(&ask->url, node->address, (const char *const[]){ "hook-runs", NULL });
         for (size_t i = 0; i < sizeof(passed_on) / sizeof(passed_on[0]); i++) {
-            agent_call_query(&ask->url, passed_on[i], httpd_query(merge->req, passed_on[i]));
+            agent_call_query(&ask->url, passed_on[i][0], passed_on[i][1]);
         }
         agent_call_query(&ask->url, "limit", limit);
         ask->call.data = ask;
@@ -205,16 +212,36 @@ static void ask_agents(struct merge *merge, const struct state *state)
 
 static int ask_journal(struct merge *merge, struct err *err)
 {
-    const char *failed = httpd_query(merge->req, "failed");
-    struct journal_query query = { .op_id = httpd_query(merge->req, "op"),
+    struct journal_query query = { .op_id = merge->op,
                                    .job = httpd_query(merge->req, "job"),
-                                   .level = httpd_query(merge->req, "level"),
+                                   .level = merge->level,
                                    .node = httpd_query(merge->req, "node"),
-                                   .failed = failed != NULL && strcmp(failed, "true") == 0,
+                                   .failed = str_eq(merge->failed, "true"),
                                    .limit = (int)merge->limit };
     int64_t next;
 
     return journal_query(merge->api->journal, &query, &merge->items, &next, err);
+}
+
+/* A number is turned into the id that the journals know.  An id may be of a call that was
+ * refused in the client and never became an operation. */
+static bool query_op(struct httpd_request *req, const char **ret_op)
+{
+    const struct master_api *api = httpd_ctx(req);
+    const char *key = httpd_query(req, "op");
+    struct err err;
+
+    *ret_op = key != NULL ? operations_id(api->options.operations, key) : NULL;
+    if (key == NULL || *ret_op != NULL) {
+        return true;
+    }
+    *ret_op = key;
+    if (strspn(key, "0123456789") == strlen(key)) {
+        err_set(&err, ERR_NOTFOUND, "there is no operation %.100s", key);
+        httpd_reply_err(req, &err);
+        return false;
+    }
+    return true;
 }
 
 void api_get_hook_runs(struct httpd_request *req)
@@ -222,17 +249,24 @@ void api_get_hook_runs(struct httpd_request *req)
     struct master_api *api = httpd_ctx(req);
     const struct state *state = master_api_need_state(req);
     struct merge *merge;
+    const char *op, *level, *failed;
     int64_t limit;
     int64_t after_ms;
     struct err err;
 
-    if (state == NULL || !master_api_query_int(req, "limit", 1, MAX_LIMIT, DEFAULT_LIMIT, &limit) ||
+    if (state == NULL || !query_op(req, &op) ||
+        !master_api_query_word(req, "level", levels, &level) ||
+        !master_api_query_word(req, "failed", truths, &failed) ||
+        !master_api_query_int(req, "limit", 1, MAX_LIMIT, DEFAULT_LIMIT, &limit) ||
         !master_api_query_int(req, "after", 0, INT64_MAX, 0, &after_ms)) {
         return;
     }
     merge = mem_alloc(sizeof(*merge));
     merge->api = api;
     merge->req = req;
+    merge->op = op;
+    merge->level = level;
+    merge->failed = failed;
     merge->limit = (size_t)limit;
     merge->after_ms = after_ms;
     merge->revision = state_revision(state);

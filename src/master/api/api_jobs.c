@@ -181,7 +181,7 @@ static int compare_tasks(const void *a, const void *b)
 
 /* One job's tasks by instance and age. */
 static void add_tasks(const struct state *state, const struct state_job *job, const char *active,
-                      size_t *skip, json_t *items)
+                      size_t *skip, size_t limit, json_t *items)
 {
     struct state_task **tasks = mem_alloc((job->n_tasks + 1) * sizeof(struct state_task *));
     struct state_task *task;
@@ -196,7 +196,7 @@ static void add_tasks(const struct state *state, const struct state_job *job, co
     if (n > 0) {
         qsort(tasks, n, sizeof(struct state_task *), compare_tasks);
     }
-    for (size_t i = 0; i < n && json_array_size(items) < MAX_TASKS; i++) {
+    for (size_t i = 0; i < n && json_array_size(items) < limit; i++) {
         if (*skip > 0) {
             (*skip)--;
         } else {
@@ -214,11 +214,13 @@ static void answer_tasks(struct httpd_request *req, struct state *state)
     struct state_job **jobs;
     json_t *items;
     int64_t cursor;
+    int64_t limit;
     size_t skip;
     size_t n;
     struct err err;
 
-    if (!master_api_query_int(req, "cursor", 0, INT32_MAX, 0, &cursor)) {
+    if (!master_api_query_int(req, "cursor", 0, INT32_MAX, 0, &cursor) ||
+        !master_api_query_int(req, "limit", 1, MAX_TASKS, MAX_TASKS, &limit)) {
         return;
     }
     if (active != NULL && strcmp(active, "true") != 0 && strcmp(active, "false") != 0) {
@@ -233,15 +235,15 @@ static void answer_tasks(struct httpd_request *req, struct state *state)
     items = json_array();
     skip = (size_t)cursor;
     jobs = find_jobs(state, &pattern, &n);
-    for (size_t i = 0; i < n && json_array_size(items) < MAX_TASKS; i++) {
-        add_tasks(state, jobs[i], active, &skip, items);
+    for (size_t i = 0; i < n && json_array_size(items) < (size_t)limit; i++) {
+        add_tasks(state, jobs[i], active, &skip, (size_t)limit, items);
     }
     free(jobs);
     job_key_fini(&pattern);
     master_api_reply_list_take(req, state, items,
-                               json_array_size(items) < MAX_TASKS
+                               json_array_size(items) < (size_t)limit
                                    ? NULL
-                                   : json_sprintf("%lld", (long long)cursor + MAX_TASKS));
+                                   : json_sprintf("%lld", (long long)(cursor + limit)));
 }
 
 void api_get_tasks(struct httpd_request *req)

@@ -225,19 +225,24 @@ void api_get_operation(struct httpd_request *req)
                    (uint64_t)wait_ms, on_answer);
 }
 
+static const char *const states[] = { "queued",   "running",     "succeeded", "failed",
+                                      "canceled", "disappeared", NULL };
+
 static void answer_operations(struct httpd_request *req, struct state *state)
 {
     const struct master_api *api = httpd_ctx(req);
     CLEANUP(json_freep) json_t *list = NULL;
     int64_t limit;
     int64_t before;
+    const char *wanted;
 
-    if (!master_api_query_int(req, "limit", 1, MAX_LIMIT, DEFAULT_LIMIT, &limit) ||
+    if (!master_api_query_word(req, "state", states, &wanted) ||
+        !master_api_query_int(req, "limit", 1, MAX_LIMIT, DEFAULT_LIMIT, &limit) ||
         !master_api_query_int(req, "cursor", 0, INT64_MAX, 0, &before)) {
         return;
     }
-    list = operations_list(api->options.operations, httpd_query(req, "job"),
-                           httpd_query(req, "state"), (uint64_t)before, (size_t)limit);
+    list = operations_list(api->options.operations, httpd_query(req, "job"), wanted,
+                           (uint64_t)before, (size_t)limit);
     json_put_int(list, "revision", (int64_t)state_revision(state));
     httpd_reply_json_take(req, 200, TAKE(list));
 }

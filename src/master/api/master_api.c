@@ -10,6 +10,7 @@
  */
 #include "master/api/master_api_priv.h"
 
+#include "base/buf.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -72,6 +73,27 @@ bool master_api_query_int(struct httpd_request *req, const char *key, int64_t mi
         return false;
     }
     return true;
+}
+
+bool master_api_query_word(struct httpd_request *req, const char *key, const char *const *words,
+                           const char **ret_word)
+{
+    CLEANUP_BUF known = { 0 };
+    struct err err;
+
+    *ret_word = httpd_query(req, key);
+    if (*ret_word == NULL) {
+        return true;
+    }
+    for (const char *const *word = words; *word != NULL; word++) {
+        if (strcmp(*word, *ret_word) == 0) {
+            return true;
+        }
+        buf_addf(&known, "%s%s", known.len > 0 ? ", " : "", *word);
+    }
+    err_set(&err, ERR_INVALID, "%s: '%.50s' is none of %s", key, *ret_word, buf_text(&known));
+    httpd_reply_err(req, &err);
+    return false;
 }
 
 void master_api_reply_list_take(struct httpd_request *req, const struct state *state, json_t *items,

@@ -42,6 +42,11 @@ void master_api_answer_when_newer(struct httpd_request *req, master_api_answer_f
 bool master_api_query_int(struct httpd_request *req, const char *key, int64_t min, int64_t max,
                           int64_t fallback, int64_t *ret_value);
 
+/* A word of the query that must be one of words (NULL-ended); NULL when absent.  False: 400
+ * was answered. */
+bool master_api_query_word(struct httpd_request *req, const char *key, const char *const *words,
+                           const char **ret_word);
+
 /* {"items": items, "revision": of state, "next": next or null}; takes both. */
 void master_api_reply_list_take(struct httpd_request *req, const struct state *state, json_t *items,
                                 json_t *next);

@@ -680,6 +680,15 @@ static void find_by_key(struct operations *ops, const char *key, struct op_run *
     DL_SEARCH_SCALAR(ops->done, *ret_done, number, (uint64_t)number);
 }
 
+const char *operations_id(struct operations *ops, const char *key)
+{
+    struct op_run *run;
+    struct op_done *done;
+
+    find_by_key(ops, key, &run, &done);
+    return run != NULL ? run->id : done != NULL ? done->id : NULL;
+}
+
 void operations_get(struct operations *ops, struct operations_request *request, const char *key,
                     uint64_t wait_ms, operations_request_cb cb)
 {

@@ -85,6 +85,9 @@ void operations_get(struct operations *ops, struct operations_request *request, 
 /* Drop it without a callback: the client went away.  Fine on an idle one. */
 void operations_forget(struct operations_request *request);
 
+/* The id of the operation that key, a number or an id, names; NULL when there is none. */
+const char *operations_id(struct operations *ops, const char *key);
+
 /* GET /v1/operations: newest first, without opcodes' inputs and logs.  job is a glob (NULL: all),
  * state a word (NULL: all), before a number (0: from the newest); at most limit items.  The
  * caller's: {"items", "next": the next page's cursor or null}. */
