@@ -15,9 +15,12 @@
 
 #include <ctype.h>
 #include <fnmatch.h>
+#include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 enum { PROGRESS_EVERY_MS = 10000, INSTANCES_MAX = 100000 };
 
@@ -358,6 +361,42 @@ void cli_progress(struct cli *cli, const char *message)
         free(shown);
         shown = NULL;
     }
+}
+
+/* Written while SIGINT is held back, read by its handler. */
+static char interrupt_line[256];
+
+static void on_interrupt(int sig)
+{
+    (void)sig;
+    (void)!write(STDERR_FILENO, interrupt_line, strlen(interrupt_line));
+    _exit(err_exit_status(ERR_CANCELED));
+}
+
+void cli_catch_interrupt(void)
+{
+    cli_note_interrupt(NULL);
+    (void)signal(SIGINT, on_interrupt);
+}
+
+void cli_note_interrupt(const char *fmt, ...)
+{
+    char note[128] = "";
+    sigset_t interrupt, before;
+    va_list ap;
+
+    if (fmt != NULL) {
+        va_start(ap, fmt);
+        (void)vsnprintf(note, sizeof note, fmt, ap);
+        va_end(ap);
+    }
+    (void)sigemptyset(&interrupt);
+    (void)sigaddset(&interrupt, SIGINT);
+    (void)sigprocmask(SIG_BLOCK, &interrupt, &before);
+    (void)snprintf(interrupt_line, sizeof interrupt_line,
+                   "%sERROR] Command interrupted by user%s%s\n",
+                   isatty(STDERR_FILENO) != 0 ? "\r\033[K" : "", note[0] != 0 ? "; " : "", note);
+    (void)sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
 int cli_report(const struct cli *cli, const struct err *err, int status)

@@ -73,6 +73,12 @@ void cli_fini(struct cli *cli);
  * changed, at most one a 10 s.  NULL ends it. */
 void cli_progress(struct cli *cli, const char *message);
 
+/* Ctrl-C ends the program with exit status 130 and a line that says so, also while it
+ * computes; a verb that stops in an orderly way watches SIGINT itself. */
+void cli_catch_interrupt(void);
+/* What Ctrl-C adds to its line from now on; NULL: nothing. */
+void cli_note_interrupt(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
 /* The one error of a run on stderr, with --json as an object; gives the status back. */
 int cli_report(const struct cli *cli, const struct err *err, int status);
 

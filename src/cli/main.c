@@ -56,6 +56,7 @@ static int run_verb(const struct verb *verb, int argc, char **argv)
     if (cli.verbose) {
         (void)log_set_level("debug", &err);
     }
+    cli_catch_interrupt();
     (void)uv_loop_init(&cli.loop);
     rv = verb->run(&call, &err);
     if (rv < 0) {

@@ -101,7 +101,8 @@ static int verdict(const json_t *record, struct err *err)
         const char *error = json_str_or(opcode, "error", NULL);
 
         if (error != NULL) {
-            bool refused = json_bool_or(opcode, "refused", false);
+            /* Named when one of its pre hooks said no. */
+            bool refused = json_str_or(opcode, "hook", NULL) != NULL;
 
             return err_set(err, refused ? ERR_REFUSED : ERR_FAILED, "%s", error);
         }
@@ -136,6 +137,9 @@ int operation_run(struct cli *cli, struct client *client, struct operation *oper
                                    json_str_or(operation->record, "state", "queued"));
 
         cli_progress(cli, message);
+        cli_note_interrupt("operation %lld goes on; see 'davit op show %lld'",
+                           (long long)json_int_or(operation->record, "number", 0),
+                           (long long)json_int_or(operation->record, "number", 0));
         json_t *next = NULL;
 
         if (request(cli, client, "GET", path, NULL, &next, err) < 0) {
@@ -147,5 +151,6 @@ int operation_run(struct cli *cli, struct client *client, struct operation *oper
         operation->record = next;
     }
     cli_progress(cli, NULL);
+    cli_note_interrupt(NULL);
     return verdict(operation->record, err);
 }

@@ -258,7 +258,8 @@ static int read_record(struct db_stmt *stmt, int at, struct hook_record *ret_rec
         record_from_json(json, ret_record, err) < 0) {
         return err_wrap(err, "read hook runs");
     }
-    if (ret_record->pid == 0) {
+    /* Columns of a run that was started here; inserted records are whole. */
+    if (ret_record->pid == 0 && db_col_int(stmt, at + 1) != 0) {
         ret_record->pid = db_col_int(stmt, at + 1);
         ret_record->started_ms = (uint64_t)db_col_int(stmt, at + 2);
     }

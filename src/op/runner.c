@@ -380,7 +380,12 @@ static bool judge(struct runner *runner, const struct hook_record *record, const
     if (!record_is_bad(record)) {
         return false;
     }
-    CLEANUP(mem_freep) char *escaped = str_escape(output != NULL ? output : "");
+    CLEANUP(mem_freep) char *lines = mem_strdup(output != NULL ? output : "");
+
+    for (size_t len = strlen(lines); len > 0 && strchr(" \r\n", lines[len - 1]) != NULL; len--) {
+        lines[len - 1] = 0;
+    }
+    CLEANUP(mem_freep) char *escaped = str_escape(lines);
     CLEANUP(mem_freep) char *hook = str_printf("%s.d/%s", record->event, record->hook);
     CLEANUP(mem_freep)
     char *message = str_printf("On %s script %s failed, output: %s", node, hook,
