@@ -154,7 +154,8 @@ static void start_op_hooks(struct api *api, struct httpd_request *req, const jso
         .rules = HOOK_RULES_GANETI,
         .base = api->hooks_dir,
         .event = event,
-        .policy = HOOK_POLICY_LOG, /* davit-op judges what all nodes say. */
+        /* All run either way: davit-op judges what all nodes say. */
+        .policy = str_ends(event, "-pre") ? HOOK_POLICY_JUDGE : HOOK_POLICY_LOG,
         .context = &context,
         .token_base = token,
         .env = (const char *const *)env,

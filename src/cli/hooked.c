@@ -71,6 +71,7 @@ static int run_phase(const struct hooked *hooked, enum config_phase phase, const
     if (hooked->config == NULL) {
         return 0;
     }
+    (void)fflush(stdout); /* What hooks print comes after what we said. */
     if (config_hooks(hooked->config, phase, hooked->method, hooked->key, hooked->args, outcome,
                      &result, err) < 0) {
         return err_code(err);

@@ -136,10 +136,10 @@ int operation_run(struct cli *cli, struct client *client, struct operation *oper
                                    (long long)json_int_or(operation->record, "number", 0),
                                    json_str_or(operation->record, "state", "queued"));
 
-        cli_progress(cli, message);
         cli_note_interrupt("operation %lld goes on; see 'davit op show %lld'",
                            (long long)json_int_or(operation->record, "number", 0),
                            (long long)json_int_or(operation->record, "number", 0));
+        cli_progress(cli, message);
         json_t *next = NULL;
 
         if (request(cli, client, "GET", path, NULL, &next, err) < 0) {
