@@ -18,6 +18,7 @@
  */
 #include "agent/home.h"
 
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/str.h"
@@ -252,9 +253,11 @@ int home_install(const char *home, const struct intent *intent, const struct hom
             return err_code(err); /* The pod root was missing, and cannot be made. */
         }
     }
+    CRASH_POINT("agent.home");
     if (make_sandbox(home, spec->user, err) < 0) {
         return err_code(err);
     }
+    CRASH_POINT("agent.sandbox");
     return write_task(home, intent, spec, err);
 }
 

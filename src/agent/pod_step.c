@@ -495,6 +495,7 @@ static bool mark_up(struct pod *pod)
         return true;
     }
     pod->mark.up = true;
+    CRASH_POINT("agent.up");
     if (home_write_mark(pod->home, &pod->mark, &err) < 0) {
         pods_problem(pod, &err);
         return false;
@@ -633,6 +634,7 @@ static char **pod_env(const struct tree *tree, const char *token)
         "ASAN_OPTIONS",
         "UBSAN_OPTIONS",
         "DAVIT_CRASH_AT",
+        "DAVIT_CRASH_FILE",
         "DAVIT_CRASH_LOG",
         "LSAN_OPTIONS",
     };
@@ -724,8 +726,11 @@ static enum step_result begin_launch(struct pod *pod)
     pod->mark.job = mem_strdup_opt(intent->job);
     pod->mark.op_id = mem_strdup_opt(intent->op_id);
     CRASH_POINT("agent.launch");
-    if (home_write_manifest(pod->home, intent, &err) < 0 ||
-        home_write_mark(pod->home, &pod->mark, &err) < 0) {
+    if (home_write_manifest(pod->home, intent, &err) < 0) {
+        return failed(pod, &err);
+    }
+    CRASH_POINT("agent.launch_manifest");
+    if (home_write_mark(pod->home, &pod->mark, &err) < 0) {
         return failed(pod, &err);
     }
     CRASH_POINT("agent.launch_marked");

@@ -151,6 +151,7 @@ static void on_written(struct zk_req *req)
     uint64_t wait_ms = 0;
 
     shard->under_way = false;
+    CRASH_POINT("agent.reality_told");
     if (req->err.code == 0) {
         shard->create = false;
         shard->warned = false;

@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 
+#include "base/fault.h"
 #include "base/str.h"
 
 #include <dirent.h>
@@ -176,6 +177,7 @@ static int remove_in(int dir_fd, const char *name)
     for (struct dirent *entry; rv == 0 && (entry = readdir(dir)) != NULL;) {
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
             rv = remove_in(dirfd(dir), entry->d_name);
+            CRASH_POINT("agent.removing");
         }
     }
     int saved = errno;

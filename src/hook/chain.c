@@ -17,6 +17,7 @@
 #include "hook/chain.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -267,6 +268,7 @@ static void on_run(struct hook_run *run)
         chain->answer_len = run->answer_len;
         chain->answer = TAKE(run->answer);
     }
+    CRASH_POINT("hook.recorded");
     run_fini(run);
     if (run->err.code == ERR_CANCELED) {
         state->canceled = true;
@@ -317,6 +319,7 @@ static int prepare(struct chain_state *state, const char *base, struct err *err)
         return err_wrap(err, "keep the intent of %s hooks", state->spec.event);
     }
     chain->n_records = state->dir.n;
+    CRASH_POINT("hook.intended");
     return 0;
 }
 

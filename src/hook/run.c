@@ -21,6 +21,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -335,6 +336,7 @@ static void report(struct hook_job *job)
         err_setf(&run->err, ERR_CANCELED, "hook %s: canceled", record->hook);
     }
     run->job = NULL;
+    CRASH_POINT("hook.ended");
     if (sink != NULL && sink->finished(sink->ctx, record, &err) < 0) {
         log_error("record of a finished hook is not kept, going on: %s hook=%s", err.msg,
                   record->hook);
@@ -532,12 +534,14 @@ void run_start(struct hook_run *run, struct hook_engine *engine, const struct ho
         (void)uv_timer_start(&job->timer, on_unstartable, 0, 0);
         return;
     }
+    CRASH_POINT("hook.started");
     record->pid = job->child.pid;
     record->started_ms = job->child.started_ms;
     if (sink != NULL && sink->started(sink->ctx, record, &err) < 0) {
         log_error("record of a started hook is not kept, going on: %s hook=%s", err.msg,
                   record->hook);
     }
+    CRASH_POINT("hook.noted");
     if (job->term_ms > 0) {
         uv_update_time(engine->loop); /* Starting may have taken longer than a turn. */
         (void)uv_timer_start(&job->timer, on_term_time, job->term_ms, 0);

@@ -14,6 +14,7 @@
  */
 #include "master/lead.h"
 
+#include "base/fault.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -105,6 +106,7 @@ static void on_operations_ready(void *data)
 {
     struct lead *lead = data;
 
+    CRASH_POINT("master.lead.ready");
     lead->leading = true;
     log_info("leading epoch=%lld jobs=%u tasks=%u", (long long)state_epoch(lead->state),
              HASH_COUNT(state_jobs(lead->state)), HASH_COUNT(state_tasks(lead->state)));
@@ -121,6 +123,7 @@ static void on_loaded(struct state *state, const struct err *err, void *data)
         give_up(lead, err->msg);
         return;
     }
+    CRASH_POINT("master.lead.loaded");
     lead->state = state;
     lead->steer = steer_new(state);
     nodes = (struct nodes_options){ state, lead->steer, lead->options.node_lost_ms };
@@ -148,6 +151,7 @@ static void on_leader(struct election *election, int64_t epoch, void *data)
                                      .on_lost = on_state_lost,
                                      .data = lead };
 
+    CRASH_POINT("master.lead.elected");
     log_info("elected, reading the store epoch=%lld", (long long)epoch);
     lead->load = state_load_start(&options, on_loaded, lead);
 }

@@ -224,6 +224,7 @@ static void on_record(void *ctx, const json_t *record)
     if (records_add(life->records, record, &line, &err) < 0) {
         log_warn("a hook record is in memory only error=\"%s\"", err.msg);
     }
+    CRASH_POINT("pod.recorded");
     channel_tell(life->channel, line, strlen(line));
 }
 
@@ -248,6 +249,7 @@ static void close_all(struct lifecycle *life)
     if (life->phase.state == CLOSING) {
         return;
     }
+    CRASH_POINT("pod.close");
     enter(life, CLOSING);
     life->open_parts = 6;
     uv_close((uv_handle_t *)&life->before_sleep, on_handle_closed);
@@ -271,6 +273,7 @@ static bool call(struct lifecycle *life, const char *event, uint64_t term_ms, ui
     CLEANUP(json_freep) json_t *processes = supervise_processes(life->supervise);
     CLEANUP(strv_freep) char **env = supervise_env(life->supervise);
 
+    CRASH_POINT("pod.callback");
     life->calling = callbacks_start(life->callbacks, event, processes,
                                     supervise_sandbox(life->supervise), env, term_ms, kill_ms);
     return life->calling;
@@ -360,6 +363,7 @@ static void finalize(struct lifecycle *life)
 
 static void settle(struct lifecycle *life)
 {
+    CRASH_POINT("pod.over");
     life->ended_ms = clock_wall_ms();
     life->dirty = true;
     (void)uv_timer_start(&life->bye_timer, on_bye_due, PROTO_BYE_WAIT_MS, 0);
@@ -539,6 +543,7 @@ static void on_message(void *ctx, const struct proto_msg *msg)
         log_info("stopping grace_ms=%llu reason=\"%s\" op=%s task=%s",
                  (unsigned long long)msg->grace_ms, msg->reason ? msg->reason : "",
                  msg->op_id ? msg->op_id : "-", life->task->id);
+        CRASH_POINT("pod.stop");
         end(life, false, bounded_grace(life, msg->grace_ms), msg->reason);
         break;
     case PROTO_SIGNAL:
@@ -619,10 +624,12 @@ int lifecycle_start(uv_loop_t *loop, const struct lifecycle_options *options, li
     (void)uv_timer_init(loop, &life->bye_timer);
     life->dirty = true;
     *ret_life = life;
+    CRASH_POINT("pod.listen");
     if (channel_listen(life->channel, options->home, err) < 0 ||
         (options->agent_fd >= 0 && channel_adopt(life->channel, options->agent_fd, err) < 0)) {
         return err_wrap(err, "%s", options->home);
     }
+    CRASH_POINT("pod.listening");
     if (!call_with_grace(life, "initialize")) {
         enter(life, CONFIGURE);
     }

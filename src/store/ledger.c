@@ -260,10 +260,15 @@ int ledger_commit(struct ledger *ledger, struct engine *engine, struct err *err)
     if (FAULT("ledger.commit") != 0) {
         return err_set(err, ERR_IO, "commit: injected");
     }
-    if (db_run(ledger->stmts[BEGIN], err) < 0 || save_all(ledger, engine, err) < 0 ||
-        db_run(ledger->stmts[COMMIT], err) < 0) {
+    CRASH_POINT("store.commit");
+    if (db_run(ledger->stmts[BEGIN], err) < 0 || save_all(ledger, engine, err) < 0) {
         return err_wrap(err, "commit");
     }
+    CRASH_POINT("store.written");
+    if (db_run(ledger->stmts[COMMIT], err) < 0) {
+        return err_wrap(err, "commit");
+    }
+    CRASH_POINT("store.committed");
     znode_log_clear(&engine->tree);
     zsession_log_clear(&engine->sessions);
     return 0;

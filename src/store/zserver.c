@@ -19,6 +19,7 @@
 #include "store/zserver.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/hostport.h"
 #include "base/log.h"
 #include "store/fourletter.h"
@@ -212,6 +213,9 @@ static void flush_touched(struct zserver *server)
             flush((struct conn *)client);
         }
     }
+    if (batch != NULL) {
+        CRASH_POINT("store.answered");
+    }
 }
 
 /* Requests that were held back and whose connection has room again. */
@@ -281,6 +285,7 @@ static void on_timer(uv_timer_t *timer)
                  (unsigned long long)late_ms);
         engine_forgive(&server->engine, late_ms);
     }
+    CRASH_POINT("store.tick");
     uint64_t next_ms = engine_expire(&server->engine, now_is(server));
 
     for (struct conn *conn = server->conns; conn != NULL; conn = conn->next) {

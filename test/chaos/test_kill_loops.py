@@ -1,45 +1,61 @@
 # SPDX-License-Identifier: Apache-2.0
 """kill -9 of every program while jobs are created and killed.
 
-One cluster, one seeded history: each round orders a death, either at a random
-moment or at a named crash point, does work meanwhile, and lets the cluster come
-back.  Afterwards, and all the time:
+One cluster, one seeded history.  A round accepts a create and the kill of the round
+before, orders a death somewhere in between (at a random moment, or at a named crash
+point), and lets both operations end.  After each round and at the end:
 
- P1  every accepted operation still exists;
- P2  it ends in exactly one final state, and never leaves it;
- P4  each opcode whose global pre hooks began has exactly one final global-post
-     record, with the same token on a re-run;
- --  no running instance was restarted by a death of store, master or agent;
- P11 nothing is left running at the end.
+ P1   every accepted operation still exists, and no other does;
+ P2   it ends in exactly one final state, and never leaves it;
+ P3   what a pre hook refused was not done;
+ P4   each opcode whose global pre hooks began has exactly one final global-post
+      record, and the token of a hook is the same on a re-run;
+ P5   each task that ran has a record of before_launch that began no later;
+ P6   nothing that a hook left runs 5 s later;
+ P10  no running instance is restarted by a death of store, master or agent;
+ P11  an accepted kill ended the processes; nothing runs when the cluster is stopped;
+ --   a job never has more active tasks than instances (watched all the time);
+ --   nobody died of anything but these kills; the records and what the hooks wrote
+      down themselves agree; no davit-op and no lock of one is left.
 
-The seed is printed; the hits of each crash point are printed at the end.
+DAVIT_SEED chooses everything that is chosen here; it is printed, and so are the
+hits of each crash point.
 """
 import collections
+import contextlib
+import fcntl
 import json
 import os
 import pathlib
 import random
+import re
 import signal
+import threading
 import time
 import uuid
 
 import pytest
 
-from cluster import USER, Answer, Cluster
+from cluster import USER, Answer, Cluster, is_zombie
+from plan import FINAL, SCALE, SEED, Tally, count, crash_points
 from servers import wait_until
 
-SCALE = float(os.environ.get("DAVIT_SCALE", "0.1"))
-SEED = int(os.environ.get("DAVIT_SEED", "1"))
-FINAL = {"succeeded", "failed", "canceled", "disappeared"}
-
-
-def count(full):
-    return max(3, int(full * SCALE + 0.5))
-
-
-HOOK = """#!/bin/sh
-# One short line a run: a single write, so that lines do not mix.
-echo "$GANETI_HOOKS_PHASE $GANETI_JOB_ID $GANETI_OP_CODE ${GANETI_POST_STATUS:--}" >> LEDGER
+# The shell's own words: one short write a run, so that lines do not mix.  What it leaves behind
+# is for the engine to end.
+OPERATION_HOOK = """#!/bin/sh
+echo "$GANETI_HOOKS_PHASE $GANETI_HOOKS_PATH ${GANETI_JOB_ID:--} ${GANETI_POST_STATUS:--}" >> DIR/ledger
+CHAOS_LEFT=DIR sleep 900 &
+case "$GANETI_HOOKS_PHASE $GANETI_OP_TARGET" in pre*veto*) exit 1;; esac
+exit 0
+"""
+NODE_HOOK = """#!/bin/sh
+echo "$HOOK_EVENT $HOOKED_POD_ID" >> DIR/node-ledger
+CHAOS_LEFT=DIR sleep 900 &
+exit 0
+"""
+POD_HOOK = """#!/bin/sh
+cat >/dev/null
+exit 0
 """
 
 
@@ -56,38 +72,101 @@ def job(name, cmdline, instances):
     }
 
 
+def write_program(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+class Watcher(threading.Thread):
+    """Asks all the time whether some job has too many tasks."""
+
+    def __init__(self, history):
+        super().__init__(daemon=True)
+        self.history = history
+        self.over = threading.Event()
+        self.looks = 0
+        self.found = []
+
+    def run(self):
+        while not self.over.wait(0.1):
+            try:
+                tasks = self.history.cluster.api(
+                    "GET", "/v1/tasks?active=true&limit=1000", timeout=10)["items"]
+            except (OSError, Answer, ValueError):
+                continue
+            self.looks += 1
+            seen = collections.Counter((t["job"], t["instance"]) for t in tasks)
+            for (key, instance), number in seen.items():
+                most = self.history.instances.get(key.split("/")[-1], 0)
+                if number > 1 or instance >= most:
+                    self.found.append(f"{key} instance {instance}: {number} active of {most}")
+
+
 class History:
-    """What was asked for, and what was answered."""
+    """What was asked for, what was answered, and what must hold."""
 
-    def __init__(self, cluster, rng):
-        self.cluster = cluster
-        self.rng = rng
-        self.accepted = {}  # operation id -> what
-        self.final = {}     # operation id -> state, once seen
-        self.ledger = cluster.dir / "ledger.txt"
-        self.starts = cluster.dir / "starts.txt"
-        self.starts.touch()
-        self.jobs = {}      # name -> instances, for jobs that a create was accepted for
+    def __init__(self, directory):
+        self.dir = directory
+        self.crash = directory / "crash"
+        self.taken = directory / "crash.taken"
+        self.hits = directory / "hits"
+        self.ledger = directory / "ledger"
+        self.node_ledger = directory / "node-ledger"
+        self.starts = directory / "starts"
+        for path in (self.ledger, self.node_ledger, self.starts):
+            path.touch()
+        self.cluster = Cluster(
+            directory, nodes=2,
+            env={"DAVIT_CRASH_FILE": str(self.crash), "DAVIT_CRASH_LOG": str(self.hits),
+                 "ASAN_OPTIONS": "detect_leaks=0"},
+            options=["--node-cpus=64", f"--node-ram={64 << 30}", f"--node-disk={64 << 30}"])
+        self.accepted = {}   # operation id -> what
+        self.numbers = {}    # operation id -> number
+        self.final = {}      # operation id -> state, once seen
+        self.closed = set()  # operation ids whose hooks were checked
+        self.jobs = set()    # names of jobs that may exist
+        self.instances = {}  # name of a job -> its instances
+        self.kills = 0
+        self.tally = Tally()
+        self.watcher = Watcher(self)
+        self.steady = None
+        hook = OPERATION_HOOK.replace("DIR", str(directory))
+        for event in ("global-pre", "global-post", "job-create-pre", "job-create-post",
+                      "job-kill-pre", "job-kill-post"):
+            write_program(directory / "hooks" / f"{event}.d" / "10-chaos", hook)
+        for node in ("node1", "node2"):
+            base = directory / "nodes" / node
+            write_program(base / "hooks" / "job-create-post.d" / "10-chaos",
+                          "#!/bin/sh\nexit 0\n")
+            write_program(base / "p2hooks.d" / "10-chaos",
+                          NODE_HOOK.replace("DIR", str(directory)))
+            for event in ("initialize", "tear_down", "finalize"):
+                write_program(base / "podhooks" / event, POD_HOOK)
 
-    def submit(self, opcode, what):
+    # --- asking ---
+
+    def submit(self, rng, opcode, what):
         """POST until a master answered: the id makes repeating safe."""
-        op_id = str(uuid.UUID(int=self.rng.getrandbits(128), version=4))
+        op_id = str(uuid.UUID(int=rng.getrandbits(128), version=4))
         body = {"id": op_id, "user": USER, "opcodes": [opcode]}
-        self.cluster.patient_api("POST", "/v1/operations", body,
-                                 headers={"Idempotency-Key": op_id})
+        record = self.cluster.patient_api("POST", "/v1/operations", body,
+                                          headers={"Idempotency-Key": op_id})
         self.accepted[op_id] = what
+        self.numbers[op_id] = record["number"]
         return op_id
 
-    def create(self, name, instances=2):
-        cmdline = f"echo {name} {{{{mesos.instance}}}} {{{{thermos.task_id}}}} >> {self.starts}; exec sleep 3600"
-        self.jobs[name] = instances
-        return self.submit({"op": "OP_JOB_CREATE", "job": job(name, cmdline, instances)},
+    def create(self, rng, name, instances=2):
+        cmdline = (f"echo {name} {{{{mesos.instance}}}} {{{{thermos.task_id}}}} >> {self.starts}; "
+                   "exec sleep 3600")
+        self.jobs.add(name)
+        self.instances[name] = instances
+        return self.submit(rng, {"op": "OP_JOB_CREATE", "job": job(name, cmdline, instances)},
                            f"create {name}")
 
-    def kill(self, name):
-        self.jobs.pop(name, None)
-        return self.submit({"op": "OP_JOB_KILL", "key": self.cluster.key(name), "instances": None,
-                            "message": "chaos"}, f"kill {name}")
+    def kill(self, rng, name):
+        return self.submit(rng, {"op": "OP_JOB_KILL", "key": self.cluster.key(name),
+                                 "instances": None, "message": "chaos"}, f"kill {name}")
 
     def wait_final(self, op_id, seconds=90):
         def over():
@@ -98,194 +177,354 @@ class History:
         except AssertionError as e:
             record = self.cluster.patient_api("GET", f"/v1/operations/{op_id}")
             raise AssertionError(f"{e}\n{json.dumps(record)}\n{self.cluster.logs()}") from None
-        self.final[op_id] = record["state"]
+        before = self.final.setdefault(op_id, record["state"])
+        assert before == record["state"], f"{self.accepted[op_id]} left {before}"  # P2
         return record
 
-    def check_operations(self):
-        for op_id, what in self.accepted.items():
-            record = self.cluster.patient_api("GET", f"/v1/operations/{op_id}")  # P1
-            if op_id in self.final:
-                assert record["state"] == self.final[op_id], f"{what} left its final state"  # P2
+    def finish_kill(self, rng, name, op_id):
+        """The job is gone in the end, and with it every process of it (P11)."""
+        for _ in range(20):
+            if self.wait_final(op_id)["state"] == "succeeded":
+                break
+            op_id = self.kill(rng, name)  # The operation died; a user would ask again.
+        else:
+            raise AssertionError(f"{name} cannot be killed")
+        key = self.cluster.key(name)
+        assert not self.cluster.tasks(key, active=True), f"active tasks of {name} after its kill"
+        wait_until(f"processes of {name} gone", lambda: not self.processes(f"-{name}-"), 5)
+        self.jobs.discard(name)
+
+    # --- looking ---
+
+    def processes(self, text=""):
+        """Live processes below the pods' homes whose home has the text in its path."""
+        found = []
+        for entry in os.listdir("/proc"):
+            if entry.isdigit() and not is_zombie(entry):
+                with contextlib.suppress(OSError):
+                    where = os.readlink(f"/proc/{entry}/cwd")
+                    if where.startswith(f"{self.dir}/nodes/") and text in where:
+                        found.append(int(entry))
+        return found
+
+    def left_by_hooks(self):
+        return self.cluster.marked_pids(f"CHAOS_LEFT={self.dir}")
 
     def start_lines(self):
         return collections.Counter(
             tuple(line.split()) for line in self.starts.read_text().splitlines())
 
+    def steady_starts(self):
+        return {k: v for k, v in self.start_lines().items() if k[0] == "steady"}
 
-def kill_one(cluster, rng, program, *words):
-    """SIGKILL to one of the program's processes; False when there is none now."""
-    pids = cluster.pids(program, *words)
-    if not pids:
+    def keep_steady(self):
+        """A job that must not notice anything."""
+        if self.steady is None:
+            self.wait_final(self.create(random.Random(f"{SEED} steady"), "steady", 4))
+            self.cluster.wait_state(self.cluster.key("steady"), "RUNNING", 4)
+            wait_until("steady processes", lambda: sum(self.steady_starts().values()) == 4)
+            self.steady = self.steady_starts()
+
+    def settle(self):
+        """Every program is back, the master answers, and all nodes are alive."""
+        def back():
+            nodes = self.cluster.patient_api("GET", "/v1/nodes")["items"]
+            return len([n for n in nodes if n["alive"]]) == self.cluster.nodes
+        wait_until("all nodes alive", back, 60)
+
+    # --- what must hold ---
+
+    def check(self):
+        self.settle()
+        self.check_operations()
+        self.check_hooks()
+        self.check_nothing_left()
+        self.check_deaths()
+        assert not self.watcher.found, self.watcher.found
+        if self.steady is not None:
+            assert self.steady_starts() == self.steady, "a running instance was restarted"  # P10
+            running = self.cluster.tasks(self.cluster.key("steady"), active=True)
+            assert sorted(t["id"] for t in running) == sorted(k[2] for k in self.steady)
+
+    def check_operations(self):
+        listed = {}
+        cursor = ""
+        while cursor is not None:
+            page = self.cluster.patient_api("GET", f"/v1/operations?limit=1000{cursor}")
+            listed.update({item["id"]: item for item in page["items"]})
+            cursor = f"&cursor={page['next']}" if page.get("next") else None
+        assert set(listed) == set(self.accepted)  # P1
+        for op_id, state in self.final.items():
+            assert listed[op_id]["state"] == state, f"{self.accepted[op_id]} left {state}"  # P2
+            assert listed[op_id]["number"] == self.numbers[op_id]
+
+    def records(self, query):
+        def whole():
+            answer = self.cluster.patient_api("GET", f"/v1/hook-runs?{query}&limit=1000")
+            return answer if not answer.get("missing") else None
+        return wait_until("every node's records", whole, 30)["items"]
+
+    def check_hooks(self):
+        """P3, P4 and P5 of what ended since the last time."""
+        told = collections.Counter(tuple(line.split()[:3])
+                                   for line in self.ledger.read_text().splitlines())
+        statuses = collections.defaultdict(set)
+        for phase, path, number, status in map(str.split, self.ledger.read_text().splitlines()):
+            if phase == "post" and path == "global":  # Only these are told the number.
+                statuses[int(number)].add(status)
+        for op_id in set(self.final) - self.closed:
+            what = f"{self.accepted[op_id]} ({self.final[op_id]})"
+            number = self.numbers[op_id]
+            runs = [r for r in self.records(f"op={op_id}") if r["level"] == "operation"]
+            assert all(r["outcome"] for r in runs), f"{what}: a run without an end {runs}"
+            chaos = collections.defaultdict(list)
+            for run in runs:
+                chaos[run["event"]].append(run)
+            post = chaos["global-post"]
+            ended = [r for r in post if r["outcome"] != "lost"]
+            if chaos["global-pre"]:
+                assert len(ended) == 1, f"{what}: global-post ended {len(ended)} times {post}"  # P4
+                assert statuses[number] == {self.final[op_id]}, f"{what}: {statuses[number]}"
+            for event, some in chaos.items():
+                here = collections.Counter(r["node"] for r in some)
+                for node in here:
+                    assert len({r["token"] for r in some if r["node"] == node}) == 1, some
+            # What the hooks wrote down themselves: each line has a record, each end a line.
+            for phase, path, event in (("pre", "global", "global-pre"),
+                                       ("post", "global", "global-post")):
+                lines = told[(phase, path, str(number))]
+                whole = len([r for r in chaos[event] if r["outcome"] in ("ok", "refused")])
+                assert whole <= lines <= len(chaos[event]), \
+                    f"{what} {event}: {lines} lines, {chaos[event]}"
+            if "veto" in what and what.startswith("create"):
+                assert self.final[op_id] != "succeeded", what  # P3
+            self.closed.add(op_id)
+        for line in self.start_lines():
+            name, _, task = line
+            if name in self.checked_tasks:
+                continue
+            before = [r for r in self.records(f"level=node&job={self.cluster.key(name)}")
+                      if r["task"] == task and r["event"] == "before_launch"]
+            assert before, f"{task} ran without before_launch"  # P5
+        self.checked_tasks.update(line[0] for line in self.start_lines())
+
+    checked_tasks = set()
+
+    def check_nothing_left(self):
+        wait_until("hooks' left-overs gone", lambda: not self.left_by_hooks(), 5)  # P6
+        try:
+            wait_until("no davit-op", lambda: not self.working_ops(), 10)
+        except AssertionError as e:
+            raise AssertionError(f"{e}: {self.working_ops()}\n{self.cluster.logs()}") from None
+        for lock in (self.dir / "master" / "op").glob("*.lock"):
+            with contextlib.suppress(FileNotFoundError), open(lock, "rb") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise AssertionError(f"{lock.name} is held") from None
+
+    def working_ops(self):
+        """All davit-ops but those that the master keeps ready, which hold no lock."""
+        found = []
+        for pid in self.cluster.pids("davit-op"):
+            with contextlib.suppress(OSError):
+                held = [name for fd in os.listdir(f"/proc/{pid}/fd")
+                        if (name := os.readlink(f"/proc/{pid}/fd/{fd}")).endswith(".lock")]
+                status = pathlib.Path(f"/proc/{pid}/status").read_text()
+                parent = re.search(r"PPid:\s+(\d+)", status)[1]
+                if held or parent == "1":
+                    found.append((pid, parent, cmdline(pid), held))
+        return found
+
+    def check_deaths(self):
+        """Nobody but us killed anybody."""
+        text = "".join(path.read_text(errors="replace")
+                       for path in [self.dir / "up.out", *(self.dir / "log").glob("*.log"),
+                                    *self.dir.glob("nodes/*/pods/*/log/*")] if path.is_file())
+        for word in ("AddressSanitizer", "runtime error:", "Assertion"):
+            assert word not in text, text[max(0, text.index(word) - 500):][:3000]
+        deaths = collections.Counter(re.findall(r"ended \(exit (\d+), signal (\d+)\)", text))
+        assert set(deaths) <= {("0", "9")}, f"{deaths}\n{self.cluster.logs()}"
+
+    # --- deaths ---
+
+    def strike(self, rng, victim, within):
+        """SIGKILL to a process of the victim's kind, once there is one."""
+        end = time.monotonic() + within
+        while time.monotonic() < end:
+            pids = sorted(victims(self.cluster, victim))
+            if pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(rng.choice(pids), signal.SIGKILL)
+                    self.tally.kill(victim)
+                    return True
+            time.sleep(0.001)
         return False
-    try:
-        os.kill(rng.choice(pids), signal.SIGKILL)
-    except ProcessLookupError:
-        return False
-    return True
+
+    def order(self, point):
+        new = self.crash.with_suffix(".new")
+        new.write_text(point + "\n")
+        new.rename(self.crash)
+
+    def cancel_order(self):
+        self.crash.unlink(missing_ok=True)
 
 
-def settle(cluster):
-    """Wait until every program is back and the master answers with every node alive."""
-    def back():
-        nodes = cluster.patient_api("GET", "/v1/nodes")["items"]
-        return len([n for n in nodes if n["alive"]]) == cluster.nodes
-    wait_until("all nodes alive", back, 60)
+def cmdline(pid):
+    with contextlib.suppress(OSError):
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    return []
 
 
-VICTIMS = {
-    "store": ("davit-store",),
-    "master": ("davit-master",),
-    "agent": ("davit-agent",),
-    "op": ("davit-op", "!--worker"),
-    "worker": ("davit-op", "--worker"),
-}
+VICTIMS = ("store", "master", "agent", "op", "worker")
 
 
-def victims_of(cluster, victim):
-    program, *words = VICTIMS[victim]
-    pids = cluster.pids(program, *[w for w in words if not w.startswith("!")])
-    for word in words:
-        if word.startswith("!"):
-            pids = [p for p in pids if word[1:] not in
-                    pathlib.Path(f"/proc/{p}/cmdline").read_bytes().decode(errors="replace")]
-    return pids
+def victims(cluster, victim):
+    if victim == "worker":
+        return cluster.pids("davit-op", "--worker")
+    return [pid for pid in cluster.pids(f"davit-{victim}") if "--worker" not in cmdline(pid)]
 
 
 @pytest.fixture(scope="module")
 def history(tmp_path_factory):
     print(f"\nkill loops: DAVIT_SEED={SEED} DAVIT_SCALE={SCALE}")
-    directory = tmp_path_factory.mktemp("chaos")
-    env = {"DAVIT_CRASH_FILE": str(directory / "crash"), "DAVIT_CRASH_LOG": str(directory / "hits"),
-           "ASAN_OPTIONS": "detect_leaks=0"}
-    cluster = Cluster(directory, nodes=2, env=env,
-                      options=["--node-cpus=64", f"--node-ram={64 << 30}", f"--node-disk={64 << 30}"])
-    history = History(cluster, random.Random(SEED))
-    for phase in ("pre", "post"):
-        hook = directory / "hooks" / f"global-{phase}.d" / "ledger"
-        hook.parent.mkdir(parents=True)
-        hook.write_text(HOOK.replace("LEDGER", str(history.ledger)))
-        hook.chmod(0o755)
-    cluster.start()
-    yield history
-    for name in list(history.jobs):
-        history.wait_final(history.kill(name))
-    cluster.stop()
-    left = cluster.marked_pids(cluster.marker)
-    assert not left, [pathlib.Path(f"/proc/{p}/cmdline").read_bytes() for p in left]  # P11
-    hits = collections.Counter((directory / "hits").read_text().split()) \
-        if (directory / "hits").exists() else {}
-    for point, number in sorted(hits.items()):
-        print(f"  crash point {point}: {number} hits")
+    history = History(tmp_path_factory.mktemp("chaos"))
+    try:
+        history.cluster.start()
+        history.watcher.start()
+        history.keep_steady()
+        yield history
+        kill_everything(history)
+    finally:
+        history.watcher.over.set()
+        history.cluster.stop()
+        history.tally.show(history.hits)
+    left = history.processes() + history.cluster.marked_pids(history.cluster.marker)
+    assert not left, [cmdline(p) for p in left]  # P11
 
 
-def steady_job(history):
-    """A job that must not notice anything."""
-    if "steady" not in history.jobs:
-        history.wait_final(history.create("steady", 4))
-        history.cluster.wait_state(history.cluster.key("steady"), "RUNNING", 4)
-        wait_until("steady processes", lambda: sum(
-            n for line, n in history.start_lines().items() if line[0] == "steady") >= 4)
+def kill_everything(history):
+    rng = random.Random(f"{SEED} end")
+    for name in sorted(history.jobs):
+        history.finish_kill(rng, name, history.kill(rng, name))
+    history.steady = None
+    history.check()
+    states = collections.Counter(history.final.values())
+    print(f"  {len(history.accepted)} operations: {dict(states)}; the number of each job's tasks "
+          f"looked at {history.watcher.looks} times")
 
 
-def a_round(history, number, die):
-    """One create and one kill with a death in between, somewhere."""
-    rng = history.rng
-    name = f"job{number}"
-    create = history.create(name, rng.randint(1, 3))
-    die()
-    history.wait_final(create)
-    kill = history.kill(name)
-    if rng.random() < 0.5:
-        die()
-    history.wait_final(kill)
+class Rounds:
+    """Each one creates a job and kills that of the round before."""
+
+    def __init__(self, history, label):
+        self.history = history
+        self.label = label
+        self.last = None
+        self.number = 0
+
+    def next(self, die):
+        history = self.history
+        self.number += 1
+        rng = random.Random(f"{SEED} {self.label} {self.number}")
+        veto = rng.random() < 0.15
+        name = f"{'veto' if veto else 'job'}-{self.label}-{self.number}"
+        create = history.create(rng, name, rng.randint(1, 3))
+        again = rng.random() < 0.5
+        die(rng)
+        kill = history.kill(rng, self.last) if self.last else None
+        if again and kill:
+            die(rng)
+        record = history.wait_final(create)
+        if veto:
+            assert record["state"] != "succeeded", record
+            with pytest.raises(Answer) as caught:  # P3: there is no such job.
+                history.cluster.patient_api("GET", f"/v1/jobs/{history.cluster.key(name)}")
+            assert caught.value.status == 404
+            history.jobs.discard(name)
+        if kill:
+            history.finish_kill(rng, self.last, kill)
+        self.last = None if veto else name
+
+    def end(self):
+        if self.last:
+            rng = random.Random(f"{SEED} {self.label} end")
+            self.history.finish_kill(rng, self.last, self.history.kill(rng, self.last))
+        self.history.check()
 
 
-@pytest.mark.parametrize("victim", list(VICTIMS))
+@pytest.mark.parametrize("victim", VICTIMS)
 def test_killed_at_random_moments(history, victim):
-    steady_job(history)
-    before = {k: v for k, v in history.start_lines().items() if k[0] == "steady"}
-    rng = random.Random(f"{SEED} {victim}")
-    kills = 0
+    rounds = Rounds(history, victim)
+    wanted = count(30)
+    done = 0
 
-    def die():
-        nonlocal kills
-        time.sleep(rng.random() * 0.05)  # The random moment itself, not a synchronisation.
-        pids = victims_of(history.cluster, victim)
-        if pids:
-            try:
-                os.kill(rng.choice(pids), signal.SIGKILL)
-                kills += 1
-            except ProcessLookupError:
-                pass
+    def die(rng):
+        nonlocal done
+        time.sleep(rng.random() * 0.12)  # The random moment itself, not a synchronisation.
+        if done < wanted and history.strike(rng, victim, 0.3):
+            done += 1
 
-    attempt = 0
-    while kills < count(30):
-        attempt += 1
-        assert attempt < count(30) * 12, f"only {kills} kills of {victim} hit anything"
-        a_round(history, f"-{victim}-{attempt}", die)
-    settle(history.cluster)
-    history.check_operations()
-    check_global_hooks(history)
-    after = {k: v for k, v in history.start_lines().items() if k[0] == "steady"}
-    assert before == after, "a running instance was restarted"
-    print(f"  {victim}: {kills} kills in {attempt} rounds")
+    while done < wanted:
+        assert rounds.number < wanted * 12, f"only {done} kills of {victim} hit anything"
+        rounds.next(die)
+        history.check_operations()
+    rounds.end()
+    print(f"  {victim}: {done} kills in {rounds.number} rounds")
 
 
-def check_global_hooks(history):
-    """P4 by the records, and the ledger's tokens by the operations."""
-    for op_id, what in history.accepted.items():
-        runs = history.cluster.patient_api(
-            "GET", f"/v1/hook-runs?op={op_id}&level=operation&limit=1000")["items"]
-        pre = [r for r in runs if r["event"] == "global-pre"]
-        post = [r for r in runs if r["event"] == "global-post"]
-        final = [r for r in post if r.get("outcome") not in (None, "lost")]
-        if op_id not in history.final:
-            continue
-        if pre:
-            assert len(final) == 1, f"{what} {history.final[op_id]}: {len(final)} final of {post}"
-        assert len({r["token"] for r in post}) <= 1, f"{what}: tokens differ {post}"
+POINTS = ("store", "master", "agent", "hook", "op", "worker", "pod")
 
 
-def crash_points(prefixes):
-    """The names that the sources give to crash points."""
-    import re
-    root = pathlib.Path(__file__).resolve().parents[2]
-    names = set()
-    for path in (root / "src").rglob("*.c"):
-        names.update(re.findall(r'CRASH_POINT\("([^"]+)"\)', path.read_text()))
-    return sorted(n for n in names if n.split(".")[0] in prefixes)
-
-
-@pytest.mark.parametrize("prefix", ["store", "master", "agent", "op"])
-def test_killed_at_crash_points(history, prefix):
-    steady_job(history)
-    before = {k: v for k, v in history.start_lines().items() if k[0] == "steady"}
-    crash = pathlib.Path(history.cluster.env["DAVIT_CRASH_FILE"])
-    taken = pathlib.Path(f"{crash}.taken")
-    points = crash_points([prefix])
-    assert points, f"no crash point in {prefix}"
-    rng = random.Random(f"{SEED} points {prefix}")
-    chosen = points if SCALE >= 1 else rng.sample(points, min(len(points), count(30)))
+@pytest.mark.parametrize("room", POINTS)
+def test_killed_at_crash_points(history, room):
+    every = crash_points(room)
+    assert every, f"no crash point in {room}"
+    rng = random.Random(f"{SEED} points {room}")
+    chosen = every if SCALE >= 1 else sorted(rng.sample(every, min(len(every), count(30))))
+    rounds = Rounds(history, f"at-{room}")
     died = []
-    for number, point in enumerate(chosen):
-        taken.unlink(missing_ok=True)
 
-        def die(point=point):
-            if not taken.exists():
-                crash.with_suffix(".new").write_text(point + "\n")
-                crash.with_suffix(".new").rename(crash)
+    def wait_taken(seconds):
+        with contextlib.suppress(AssertionError):
+            wait_until("death", history.taken.exists, seconds)
 
-        a_round(history, f"-{prefix}-at{number}", die)
-        crash.unlink(missing_ok=True)
-        if taken.exists():
+    for point in chosen:
+        history.taken.unlink(missing_ok=True)
+
+        def die(rng, point=point):
+            if history.taken.exists() or history.crash.exists():
+                return
+            if point.startswith("op.again."):
+                # First the death that it makes good, as late as that other point allows.
+                history.order("op.finish" if "own-post" in point else
+                              rng.choice(["op.work.end", "op.vars.end", "op.global-post"]))
+                wait_taken(3)
+                history.taken.unlink(missing_ok=True)
+            history.order(point)
+            if point.startswith("master.lead."):
+                history.strike(rng, "master", 1)
+            elif point in ("agent.kill", "agent.reap"):
+                pods = sorted(p for p in history.cluster.pids("davit-pod")
+                              if f"-{rounds.label}-" in " ".join(cmdline(p)))
+                if pods:
+                    os.kill(rng.choice(pods), signal.SIGKILL)
+                    history.tally.kill("pod")
+
+        # A create begins, a kill ends: together they pass by all that a round can reach.
+        history.cancel_order()
+        rounds.next(die)
+        if not history.taken.exists():
+            rounds.next(die)
+        history.cancel_order()
+        if history.taken.exists():
             died.append(point)
-    settle(history.cluster)
-    history.check_operations()
-    check_global_hooks(history)
-    after = {k: v for k, v in history.start_lines().items() if k[0] == "steady"}
-    assert before == after, "a running instance was restarted"
-    print(f"  {prefix}: died at {len(died)} of {len(chosen)} points; never passed: "
-          f"{sorted(set(chosen) - set(died))}")
+            history.tally.point(point)
+        history.check_operations()
+    history.taken.unlink(missing_ok=True)
+    rounds.end()
+    print(f"  {room}: died at {len(died)} of {len(chosen)} points; not reached: "
+          f"{' '.join(sorted(set(chosen) - set(died))) or 'none'}")
     assert died, "no crash point was ever passed"
 
 
@@ -293,20 +532,57 @@ def test_killed_pod_takes_its_processes_along(history):
     """kill -9 of davit-pod: its processes are gone within 5 s and the task is rescheduled."""
     cluster = history.cluster
     for number in range(count(30)):
-        name = f"pod{number}"
-        history.wait_final(history.create(name, 1))
+        rng = random.Random(f"{SEED} pod {number}")
+        name = f"pod-{number}"
+        history.wait_final(history.create(rng, name, 1))
         [task] = cluster.wait_state(cluster.key(name), "RUNNING", 1)
-        mark = f" {task['id']} "
-        wait_until("process started", lambda: mark.strip() in history.starts.read_text())
+        wait_until("process started", lambda: task["id"] in history.starts.read_text())
         pods = cluster.pids("davit-pod", task["id"])
         assert len(pods) == 1
-        members = [p for p in cluster.marked_pids(task["id"]) if p != pods[0]]
+        assert len(history.processes(task["id"])) == 2  # davit-pod and sleep
         os.kill(pods[0], signal.SIGKILL)
-        wait_until("its processes gone", lambda: not cluster.marked_pids(task["id"]), 5)
+        history.tally.kill("pod")
+        wait_until("its processes gone", lambda: not history.processes(task["id"]), 5)
         [again] = wait_until("rescheduled", lambda: [
             t for t in cluster.tasks(cluster.key(name), active=True) if t["id"] != task["id"]], 60)
-        assert again["ancestor"] == task["id"] and again["instance"] == task["instance"], members
-        history.wait_final(history.kill(name))
+        assert again["ancestor"] == task["id"] and again["instance"] == task["instance"]
+        history.finish_kill(rng, name, history.kill(rng, name))
+    history.check()
+
+
+def test_pods_run_while_the_store_is_away(history):
+    """P10: 10 s without a store; a process that ends meanwhile is started again."""
+    rng = random.Random(f"{SEED} away")
+    phoenix = job("phoenix", f"echo phoenix 0 {{{{thermos.task_id}}}} >> {history.starts}; "
+                  "echo $$ > pid; exec sleep 3600", 1)
+    phoenix["task"]["processes"][0].update(max_failures=100, min_duration=0)
+    history.jobs.add("phoenix")
+    history.instances["phoenix"] = 1
+    history.wait_final(history.submit(rng, {"op": "OP_JOB_CREATE", "job": phoenix},
+                                      "create phoenix"))
+    key = history.cluster.key("phoenix")
+    [task] = history.cluster.wait_state(key, "RUNNING", 1)
+    [pid_file] = wait_until("phoenix wrote its pid", lambda: [
+        p for p in history.dir.glob(f"nodes/*/pods/*{task['id']}*/sandbox/pid") if p.read_text()])
+    [store] = history.cluster.pids("davit-store")
+    pods = sorted(history.cluster.pids("davit-pod"))
+    os.kill(store, signal.SIGSTOP)
+    try:
+        away = time.monotonic()
+        os.kill(int(pid_file.read_text()), signal.SIGKILL)
+        wait_until("phoenix again", lambda: sum(
+            n for line, n in history.start_lines().items() if line[0] == "phoenix") == 2, 9)
+        while time.monotonic() < away + 10:  # The ten seconds are the test.
+            assert sorted(history.cluster.pids("davit-pod")) == pods
+            time.sleep(0.2)
+    finally:
+        os.kill(store, signal.SIGCONT)
+    history.settle()
+    assert sorted(history.cluster.pids("davit-pod")) == pods
+    [same] = history.cluster.tasks(key, active=True)
+    assert same["id"] == task["id"]
+    history.finish_kill(rng, "phoenix", history.kill(rng, "phoenix"))
+    history.check()
 
 
 def test_a_bad_request_changes_nothing(history):
@@ -317,7 +593,8 @@ def test_a_bad_request_changes_nothing(history):
                  {"id": str(uuid.uuid4()), "opcodes": [{"op": "OP_NOPE"}]},
                  {"id": str(uuid.uuid4()), "opcodes": [{"op": "OP_JOB_CREATE"}]},
                  {"id": str(uuid.uuid4()), "opcodes": [{"op": "OP_JOB_KILL", "key": "a/b"}]},
-                 {"id": str(uuid.uuid4()), "opcodes": [{"op": "OP_JOB_KILL", "key": "x" * (5 << 20)}]}):
+                 {"id": str(uuid.uuid4()),
+                  "opcodes": [{"op": "OP_JOB_KILL", "key": "x" * (5 << 20)}]}):
         with pytest.raises((Answer, OSError)) as caught:
             cluster.api("POST", "/v1/operations", body)
         if isinstance(caught.value, Answer):

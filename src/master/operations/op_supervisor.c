@@ -175,9 +175,11 @@ static int spawn(struct op_supervisor *supervisor, struct err *err)
     };
 
     supervisor->child.data = supervisor;
+    CRASH_POINT("master.op.spawn");
     if (child_start(&supervisor->child, supervisor->options.loop, &options, on_exit_of, err) < 0) {
         return err_code(err);
     }
+    CRASH_POINT("master.op.spawned");
     supervisor->started = true;
     supervisor->rpc = rpc_new(supervisor->options.loop, TAKE_FD(ours), &supervisor->config);
     return 0;
