@@ -251,6 +251,36 @@ int file_open_beneath(int root_fd, const char *path, int flags, mode_t mode, int
     return 0;
 }
 
+int file_mkdir_beneath(int root_fd, const char *path, mode_t mode, int *ret_fd, bool *ret_made,
+                       struct err *err)
+{
+    const char *slash = strrchr(path, '/');
+    const char *name = slash != NULL ? slash + 1 : path;
+    CLEANUP(mem_freep)
+    char *parent = slash != NULL ? mem_strndup(path, (size_t)(slash - path)) : mem_strdup(".");
+    CLEANUP(fd_closep) int parent_fd = -1;
+
+    if (name[0] == 0 || str_eq(name, ".") || str_eq(name, "..")) {
+        return err_set(err, ERR_INVALID, "make directory %s: not a name", path);
+    }
+    if (file_open_beneath(root_fd, parent, O_PATH | O_DIRECTORY, 0, &parent_fd, err) < 0) {
+        return err_wrap(err, "make directory %s", path);
+    }
+    bool made = mkdirat(parent_fd, name, mode) == 0;
+
+    if (!made && errno != EEXIST) {
+        return failed(err, "make directory", path);
+    }
+    int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+    if (fd < 0) {
+        return failed(err, "make directory", path);
+    }
+    *ret_fd = fd;
+    *ret_made = made;
+    return 0;
+}
+
 char *file_join(const char *a, const char *b)
 {
     return str_printf("%s%s%s", a, str_ends(a, "/") ? "" : "/", b);

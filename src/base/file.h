@@ -38,6 +38,13 @@ bool file_locked(const char *path);
 int file_open_beneath(int root_fd, const char *path, int flags, mode_t mode, int *ret_fd,
                       struct err *err);
 
+/* mkdir of such a path, whose parent exists: nothing is made outside of root_fd, whatever links
+ * the owner of a directory on the way puts there meanwhile.  *ret_made tells whether it was not
+ * there before; *ret_fd (O_RDONLY | O_DIRECTORY) is the caller's.  ERR_INVALID for a path that
+ * leaves root_fd or ends in a link. */
+int file_mkdir_beneath(int root_fd, const char *path, mode_t mode, int *ret_fd, bool *ret_made,
+                       struct err *err);
+
 /* a/b; the caller's. */
 char *file_join(const char *a, const char *b);
 

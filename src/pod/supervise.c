@@ -114,22 +114,18 @@ static void kill_all(struct supervise *supervise)
 
 /* --- Starting one run. --- */
 
+/* The user of the processes owns the sandbox and may have put links in it. */
 static int make_dir(const struct supervise *supervise, const char *path, struct err *err)
 {
     const struct taskfile *task = supervise->task;
     CLEANUP(fd_closep) int fd = -1;
+    bool made = false;
 
-    if (mkdirat(supervise->sandbox_fd, path, DIR_MODE) < 0) {
-        return errno == EEXIST ? 0 : err_set(err, ERR_IO, "mkdir %s: %s", path, strerror(errno));
+    if (file_mkdir_beneath(supervise->sandbox_fd, path, DIR_MODE, &fd, &made, err) < 0) {
+        return err->code;
     }
-    if (task->set_user) {
-        if (file_open_beneath(supervise->sandbox_fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0,
-                              &fd, err) < 0) {
-            return err->code;
-        }
-        if (fchown(fd, task->uid, task->gid) < 0) {
-            return err_set(err, ERR_IO, "chown %s: %s", path, strerror(errno));
-        }
+    if (made && task->set_user && fchown(fd, task->uid, task->gid) < 0) {
+        return err_set(err, ERR_IO, "chown %s: %s", path, strerror(errno));
     }
     return 0;
 }

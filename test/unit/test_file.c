@@ -78,6 +78,36 @@ static void user_paths_stay_beneath(void **state)
     fd_closep(&fd);
 }
 
+static void directories_are_made_beneath_or_not_at_all(void **state)
+{
+    CLEANUP(mem_freep) char *inside = file_join(*state, "in");
+    CLEANUP(mem_freep) char *outside = file_join(*state, "out");
+    CLEANUP(mem_freep) char *link = file_join(*state, "in/link");
+    CLEANUP(mem_freep) char *planted = file_join(*state, "out/made");
+    struct err err = { 0 };
+    bool made = false;
+    int fd = -1;
+
+    assert_int_equal(file_mkdirs(inside, 0755, &err), 0);
+    assert_int_equal(file_mkdirs(outside, 0755, &err), 0);
+    assert_int_equal(symlink(outside, link), 0);
+    CLEANUP(fd_closep) int root = open(inside, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    assert_int_equal(file_mkdir_beneath(root, "link/made", 0755, &fd, &made, &err), ERR_INVALID);
+    assert_int_equal(file_mkdir_beneath(root, "../made", 0755, &fd, &made, &err), ERR_INVALID);
+    assert_int_equal(file_mkdir_beneath(root, "..", 0755, &fd, &made, &err), ERR_INVALID);
+    assert_false(file_exists(planted));
+    assert_true(file_mkdir_beneath(root, "link", 0755, &fd, &made, &err) < 0);
+    assert_int_equal(file_mkdir_beneath(root, "a", 0755, &fd, &made, &err), 0);
+    fd_closep(&fd);
+    assert_true(made);
+    assert_int_equal(file_mkdir_beneath(root, "a/b", 0755, &fd, &made, &err), 0);
+    fd_closep(&fd);
+    assert_int_equal(file_mkdir_beneath(root, "a/b", 0755, &fd, &made, &err), 0);
+    fd_closep(&fd);
+    assert_false(made);
+}
+
 static void removing_a_tree_leaves_link_targets(void **state)
 {
     CLEANUP(mem_freep) char *kept = file_join(*state, "kept");
@@ -100,6 +130,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(written_files_read_back, setup, teardown),
         cmocka_unit_test_setup_teardown(one_holder_a_lock, setup, teardown),
         cmocka_unit_test_setup_teardown(user_paths_stay_beneath, setup, teardown),
+        cmocka_unit_test_setup_teardown(directories_are_made_beneath_or_not_at_all, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(removing_a_tree_leaves_link_targets, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
