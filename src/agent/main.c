@@ -190,11 +190,11 @@ static void on_stop(struct daemon_stop *stop)
 
 /* ---- Between the store and the pods. ---- */
 
-static void on_entry(const char *pod, const char *entry, void *data)
+static void on_entry(const char *pod, const char *entry, bool news, void *data)
 {
     struct agent *agent = data;
 
-    reality_set(agent->reality, pod, entry);
+    reality_set(agent->reality, pod, entry, news ? REALITY_NOW : REALITY_LATER);
 }
 
 static void on_found(const char *pod, const char *entry, void *data)

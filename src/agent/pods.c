@@ -93,6 +93,12 @@ static void tell_listeners(struct pods *pods, const char *name)
     }
 }
 
+/* What moves the task at the master; the rest is mostly overtaken before anybody reads it. */
+static bool is_news(const char *state)
+{
+    return !str_eq(state, "installing") && !str_eq(state, "starting") && !str_eq(state, "stopping");
+}
+
 static void report(struct pod *pod)
 {
     struct pods *pods = pod->pods;
@@ -102,9 +108,9 @@ static void report(struct pod *pod)
         CLEANUP(json_freep) json_t *entry = pod_entry(pod, state);
         CLEANUP(mem_freep) char *text = json_text(entry);
 
-        pods->options.on_entry(pod->name, text, pods->options.data);
+        pods->options.on_entry(pod->name, text, is_news(state), pods->options.data);
     } else {
-        pods->options.on_entry(pod->name, NULL, pods->options.data);
+        pods->options.on_entry(pod->name, NULL, false, pods->options.data);
     }
     if (pod->rec.stage >= RECONCILE_ENDED && !pod->ended_told) {
         pod->ended_told = true;
@@ -305,7 +311,7 @@ static void forget(struct pod *pod)
     CLEANUP(mem_freep) char *name = mem_strdup(pod->name);
 
     log_debug("forgetting pod=%s", name);
-    pods->options.on_entry(name, NULL, pods->options.data);
+    pods->options.on_entry(name, NULL, false, pods->options.data);
     pod_release(pod);
     tell_listeners(pods, name);
 }

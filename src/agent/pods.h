@@ -23,8 +23,8 @@ struct pods_options {
     bool run_as_self;          /* pods run as the agent does, whatever their manifests say */
     const struct node_hooks *hooks;
     const struct rlimit *nofile; /* given to davit-pod instead of the agent's own */
-    /* A pod's entry in reality changed; NULL: it has none any more. */
-    void (*on_entry)(const char *pod, const char *entry, void *data);
+    /* A pod's entry in reality changed; NULL: it has none any more.  news: a task moves by it. */
+    void (*on_entry)(const char *pod, const char *entry, bool news, void *data);
     void *data;
 };
 

@@ -9,6 +9,8 @@
  *
  * Happy path: the first change of a quiet shard is written in the same turn of the
  * loop, together with all others of that turn; later ones at most every SPACING_MS.
+ * What is in no hurry (a pod is being installed) waits so long at once, so that the news
+ * that follows it (the pod runs) need not.
  * Failure: a failed write leaves the shard dirty and is tried again after RETRY_MS;
  * the text that counts is always the latest.  After a new session all shards are
  * written again: the tree may be another one.
@@ -214,7 +216,8 @@ static void schedule(struct shard *shard, uint64_t least_ms)
     if (shard->last_ms > 0 && shard->last_ms + SPACING_MS > now_ms + wait_ms) {
         wait_ms = shard->last_ms + SPACING_MS - now_ms;
     }
-    if (!uv_is_active((uv_handle_t *)&shard->timer)) {
+    if (!uv_is_active((uv_handle_t *)&shard->timer) ||
+        uv_timer_get_due_in(&shard->timer) > wait_ms) {
         (void)uv_timer_start(&shard->timer, on_due, wait_ms, 0);
     }
 }
@@ -227,7 +230,8 @@ static void free_entry(struct shard *shard, struct entry *entry)
     free(entry);
 }
 
-void reality_set(struct reality *reality, const char *pod, const char *text)
+void reality_set(struct reality *reality, const char *pod, const char *text,
+                 enum reality_hurry hurry)
 {
     struct shard *shard = &reality->shards[pod_shard(pod)];
     struct entry *entry = NULL;
@@ -252,7 +256,7 @@ void reality_set(struct reality *reality, const char *pod, const char *text)
         entry->len = len;
     }
     shard->dirty = true;
-    schedule(shard, 0);
+    schedule(shard, hurry == REALITY_NOW ? 0 : SPACING_MS);
 }
 
 static void read_shard(struct shard *shard);

@@ -22,8 +22,12 @@ struct reality_options {
 /* Reads what is there, for as long as it takes, and from then on keeps it as told. */
 void reality_start(const struct reality_options *options, struct reality **ret_reality);
 
+/* How soon the master should hear of it: what moves a task, or only what is good to know. */
+enum reality_hurry { REALITY_LATER, REALITY_NOW };
+
 /* A pod's entry is now this JSON text, or gone (NULL).  Cheap when nothing changed. */
-void reality_set(struct reality *reality, const char *pod, const char *text);
+void reality_set(struct reality *reality, const char *pod, const char *text,
+                 enum reality_hurry hurry);
 
 /* Is everything that was told in the store? */
 bool reality_is_clean(const struct reality *reality);
