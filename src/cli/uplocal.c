@@ -70,6 +70,7 @@ struct uplocal {
     struct service *services;
     size_t n_services;
     bool reported, stopping;
+    uv_timer_t deadline; /* Until reported. */
     struct err failure;
     unsigned open_handles;
     uplocal_ready_cb ready_cb;
@@ -334,7 +335,7 @@ static void on_ready_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         service->ready = service->was_ready = true;
         service->backoff_ms = BACKOFF_FIRST_MS;
         read_port(service);
-        log_info("%s is ready port=%d", service->name, service->port);
+        log_debug("%s is ready port=%d", service->name, service->port);
     }
     if (n != 0) {
         close_pipe(service);
@@ -471,6 +472,7 @@ static void report_ready(struct uplocal *up)
     struct err err = { 0 };
 
     up->reported = true;
+    (void)uv_timer_stop(&up->deadline);
     for (size_t i = 0; i < up->n_services; i++) {
         if (up->services[i].rank == RANK_MASTER) {
             up->uri = str_printf("http://127.0.0.1:%d", up->services[i].port);
@@ -527,12 +529,37 @@ static void finish(struct uplocal *up)
     stopped(data);
 }
 
+static void on_deadline_closed(uv_handle_t *handle)
+{
+    struct uplocal *up = handle->data;
+
+    up->open_handles--;
+    advance(up);
+}
+
+static void on_deadline(uv_timer_t *timer)
+{
+    struct uplocal *up = timer->data;
+    for (size_t i = 0; i < up->n_services && up->failure.code == 0; i++) {
+        if (!up->services[i].ready) {
+            (void)err_set(&up->failure, ERR_FAILED, "%s is not ready after %u s%s%s; its log is %s",
+                          up->services[i].name, up->options.wait_s,
+                          up->options.zk != NULL ? ": does ZooKeeper answer at " : "",
+                          up->options.zk != NULL ? up->options.zk : "", up->services[i].log);
+        }
+    }
+    uplocal_stop(up);
+}
+
 static void close_timers(struct uplocal *up)
 {
     for (size_t i = 0; i < up->n_services; i++) {
         if (!uv_is_closing((uv_handle_t *)&up->services[i].timer)) {
             uv_close((uv_handle_t *)&up->services[i].timer, on_timer_closed);
         }
+    }
+    if (!uv_is_closing((uv_handle_t *)&up->deadline)) {
+        uv_close((uv_handle_t *)&up->deadline, on_deadline_closed);
     }
 }
 
@@ -586,6 +613,10 @@ void uplocal_start(struct uplocal *up, uplocal_ready_cb ready, uplocal_stopped_c
         up->services[i].timer.data = up->services[i].ready_pipe.data = &up->services[i];
         up->open_handles++;
     }
+    (void)uv_timer_init(up->loop, &up->deadline);
+    up->deadline.data = up;
+    up->open_handles++;
+    (void)uv_timer_start(&up->deadline, on_deadline, up->options.wait_s * UINT64_C(1000), 0);
     if (up->options.zk == NULL) {
         start_service(&up->services[0]);
     }
@@ -596,6 +627,7 @@ void uplocal_stop(struct uplocal *up)
 {
     if (!up->stopping) {
         up->stopping = true;
+        (void)uv_timer_stop(&up->deadline);
         for (size_t i = 0; i < up->n_services; i++) {
             (void)uv_timer_stop(&up->services[i].timer);
         }

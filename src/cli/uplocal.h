@@ -16,6 +16,7 @@ struct uplocal_options {
     const char *cluster; /* its name */
     const char *zk;      /* an existing ensemble, NULL: our own davit-store */
     int nodes;
+    unsigned wait_s;     /* give up when not everything is ready by then */
     int port;            /* of the master's API; 0: the remembered or a free one */
     char **node_options; /* given on to every agent: --cpus ... (strv) */
 };

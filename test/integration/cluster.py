@@ -194,6 +194,21 @@ class Cluster:
                 found.append(int(entry))
         return found
 
+    def task_pids(self):
+        """Every live process whose working directory is in this cluster's directory: what
+        tasks run, since their environment holds no mark of ours."""
+        found = []
+        for entry in os.listdir("/proc"):
+            with contextlib.suppress(OSError):
+                if entry.isdigit() and int(entry) != os.getpid() and not is_zombie(entry) and \
+                        os.readlink(f"/proc/{entry}/cwd").startswith(f"{self.dir}/"):
+                    found.append(int(entry))
+        return found
+
+    def all_pids(self):
+        """Everything that runs because of this cluster."""
+        return sorted({*self.marked_pids(self.marker), *self.task_pids()})
+
     def marked_pids(self, marker):
         """Every live process with this text in its environment or command line."""
         found = []

@@ -7,7 +7,6 @@ Contract: aurora.md 1.1-1.6 and 3.8-3.9, ganeti.md 2.9, p2.md 1.4, docs/architec
 import contextlib
 import json
 import os
-import pathlib
 import pty
 import re
 import select
@@ -95,7 +94,7 @@ def cluster(tmp_path_factory):
     with Cluster(directory / "up", nodes=3, env={"NO_COLOR": ""}) as one:
         one.home = directory / "home"
         yield one
-    assert one.marked_pids(one.marker) == []
+    assert one.all_pids() == []
 
 
 @pytest.fixture

@@ -34,6 +34,8 @@ static const struct verb_option up_options[] = {
       NODES_MAX },
     { "port", 'p', ARGS_INT, "PORT", "of the master's API (a free one, remembered in D)", "0", 0,
       65535 },
+    { "wait", 0, ARGS_INT, "SECONDS", "give up when not all of it is ready by then (60)", "60", 1,
+      3600 },
     { "detach", 'd', ARGS_FLAG, NULL, "run in the background; 'davit down' ends it", NULL, 0, 0 },
     { "node-cpus", 0, ARGS_TEXT, "N", "cores that each node offers (what the machine has)", NULL, 0,
       0 },
@@ -169,6 +171,7 @@ static int run_foreground(struct verb_call *call, const char *dir, struct err *e
         .cluster = verb_text(call, "cluster"),
         .zk = verb_text(call, "zk"),
         .nodes = (int)verb_number(call, "nodes"),
+        .wait_s = (unsigned)verb_number(call, "wait"),
         .port = (int)verb_number(call, "port"),
         .node_options = node_options,
     };
@@ -183,6 +186,7 @@ static int run_foreground(struct verb_call *call, const char *dir, struct err *e
         (void)uv_run(&call->cli->loop, UV_RUN_ONCE);
     }
     daemon_stop_close(&session.stop);
+    (void)uv_run(&call->cli->loop, UV_RUN_DEFAULT); /* Its handles are ours, and we return. */
     if (session.err.code < 0) {
         *err = session.err;
         return err_code(err);
@@ -190,7 +194,7 @@ static int run_foreground(struct verb_call *call, const char *dir, struct err *e
     return 0;
 }
 
-/* Everything the background process says until it is ready, or has given up. */
+/* What the background process says when it is ready, "\n", or has given up: "CODE message". */
 static int await_report(int fd, struct err *err)
 {
     char text[REPORT_CAP] = { 0 };
@@ -206,8 +210,14 @@ static int await_report(int fd, struct err *err)
     if (strcmp(text, "\n") == 0) {
         return 0;
     }
-    text[strcspn(text, "\n")] = 0;
-    return err_set(err, ERR_FAILED, "%s", text[0] != 0 ? text : "the cluster did not start");
+    char *message = text;
+    long code = strtol(text, &message, 10);
+
+    message[strcspn(message, "\n")] = 0;
+    if (message == text || *message != ' ' || code >= 0) {
+        return err_set(err, ERR_FAILED, "the cluster did not start");
+    }
+    return err_set(err, (int)code, "%s", message + 1);
 }
 
 static void on_background_exit(struct child *child)
@@ -241,6 +251,7 @@ static int run_detached(struct verb_call *call, const char *dir, struct err *err
     strv_addf(&argv, "--cluster=%s", verb_text(call, "cluster"));
     strv_addf(&argv, "--nodes=%lld", (long long)verb_number(call, "nodes"));
     strv_addf(&argv, "--port=%lld", (long long)verb_number(call, "port"));
+    strv_addf(&argv, "--wait=%lld", (long long)verb_number(call, "wait"));
     strv_add(&argv, "--report-fd=3");
     static const char *const passed[] = { "zk", "node-cpus", "node-ram", "node-disk" };
 
@@ -291,7 +302,7 @@ static int run_up(struct verb_call *call, struct err *err)
     int rv = run_foreground(call, dir, err);
 
     if (rv < 0 && report_fd >= 0) {
-        (void)!write(report_fd, err->msg, strlen(err->msg));
+        (void)dprintf(report_fd, "%d %s", err->code, err->msg);
     }
     return rv;
 }
