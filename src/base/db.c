@@ -10,6 +10,7 @@
 
 #include "base/fault.h"
 
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <string.h>
 
@@ -43,10 +44,22 @@ static int failed(struct db *db, int code, const char *what, struct err *err)
     }
 }
 
+/* Before SQLite makes it by the umask: what is kept there is for this user's programs alone. */
+static void make_private(const char *path)
+{
+    CLEANUP(fd_closep) int fd = -1;
+
+    if (path[0] != ':') {
+        fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    }
+}
+
 int db_open(const char *path, enum db_sync sync, unsigned busy_ms, struct db **ret_db,
             struct err *err)
 {
     CLEANUP(db_closep) struct db *db = mem_alloc(sizeof *db);
+
+    make_private(path);
     int rv = sqlite3_open_v2(path, &db->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
 
     if (rv != SQLITE_OK) {

@@ -14,7 +14,8 @@ struct db_stmt;
 
 enum db_sync { DB_SYNC_NORMAL, DB_SYNC_FULL };
 
-/* Open or create path in WAL mode.  Another writer is waited for up to busy_ms. */
+/* Open path in WAL mode, or create it for this user alone (mode 0600).  Another writer is waited
+ * for up to busy_ms, then ERR_TIMEOUT. */
 int db_open(const char *path, enum db_sync sync, unsigned busy_ms, struct db **ret_db,
             struct err *err);
 void db_close(struct db *db);

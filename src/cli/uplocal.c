@@ -12,7 +12,10 @@
  * port through a file; ports are remembered in up.json, so that a cluster comes
  * back at the same addresses.
  * Failure: a service that ends before everything was ready once ends the whole
- * start, with the last line it logged; later it is restarted with back-off.
+ * start, with the last line it logged; later it is restarted with back-off.  A port of
+ * the last time that somebody else has by now is replaced.  Programs of a cluster that
+ * was killed here may still be ending their pods: each is waited for before its
+ * successor starts.
  * Invariant: every child has PDEATHSIG, so that nothing outlives this process.
  */
 
@@ -22,6 +25,7 @@
 #include "base/child.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/hostport.h"
 #include "base/id.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -32,6 +36,8 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 
 extern char **environ;
 
@@ -39,7 +45,9 @@ enum {
     STOP_KILL_MS = 90000, /* An agent first lets its pods end. */
     BACKOFF_FIRST_MS = 100,
     BACKOFF_MAX_MS = 5000,
+    LOOK_AGAIN_MS = 50,
     LOG_TAIL_CAP = 1 << 20,
+    PORT_MAX = 65535,
 };
 
 enum rank { RANK_STORE, RANK_MASTER, RANK_AGENT };
@@ -51,8 +59,10 @@ struct service {
     char *program; /* path */
     char *log;
     char *port_file;
-    int port; /* 0 until known */
-    bool running, ready, was_ready;
+    char *lock; /* held by the program while it lives */
+    int port;   /* 0 until known */
+    bool port_asked_for;
+    bool running, ready, waiting;
     uint64_t backoff_ms, started_ms;
     struct child child;
     uv_pipe_t ready_pipe;
@@ -119,14 +129,17 @@ static void remember_ports(struct uplocal *up)
     for (size_t i = 0; i < up->n_services; i++) {
         struct service *service = &up->services[i];
 
-        service->port =
-            (int)json_int_or(json_object_get(doc, "ports"), service->name, service->port);
+        int64_t port = json_int_or(json_object_get(doc, "ports"), service->name, 0);
+
+        service->port = port > 0 && port <= PORT_MAX ? (int)port : 0;
     }
 }
 
 static void add_service(struct uplocal *up, enum rank rank, char *name, const char *program)
 {
     struct service *service = &up->services[up->n_services++];
+    CLEANUP(mem_freep)
+    char *lock = str_printf("%s%s/%s.lock", rank == RANK_AGENT ? "nodes/" : "", name, program);
     CLEANUP(mem_freep) char *log = str_printf("log/%s.log", name);
     CLEANUP(mem_freep) char *port_file = str_printf("run/%s.port", name);
 
@@ -136,6 +149,7 @@ static void add_service(struct uplocal *up, enum rank rank, char *name, const ch
                                  .program = selfpath_program(program),
                                  .log = in_dir(up, log),
                                  .port_file = in_dir(up, port_file),
+                                 .lock = in_dir(up, lock),
                                  .backoff_ms = BACKOFF_FIRST_MS };
 }
 
@@ -143,11 +157,13 @@ static int make_directories(const struct uplocal *up, struct err *err)
 {
     static const char *const shared[] = { "", "log", "run", "store", "master", "hooks" };
     static const char *const per_node[] = { "pods", "hooks", "p2hooks.d", "podhooks" };
+    /* Root's tasks run as other users, who must be able to pass through to their homes. */
+    mode_t top = geteuid() == 0 ? 0711 : 0700;
 
     for (size_t i = 0; i < sizeof shared / sizeof shared[0]; i++) {
         CLEANUP(mem_freep) char *path = in_dir(up, shared[i]);
 
-        if (file_mkdirs(path, 0700, err) < 0) {
+        if (file_mkdirs(path, i == 0 ? top : 0700, err) < 0) {
             return err_code(err);
         }
     }
@@ -156,7 +172,6 @@ static int make_directories(const struct uplocal *up, struct err *err)
             CLEANUP(mem_freep)
             char *path = str_printf("%s/nodes/node%d/%s", up->options.dir, n, per_node[i]);
 
-            /* Tasks may run as other users: their homes must be reachable. */
             if (file_mkdirs(path, 0755, err) < 0) {
                 return err_code(err);
             }
@@ -175,6 +190,7 @@ static void free_all(struct uplocal *up)
         free(up->services[i].program);
         free(up->services[i].log);
         free(up->services[i].port_file);
+        free(up->services[i].lock);
     }
     free(up->services);
     free(up->uri);
@@ -221,6 +237,7 @@ int uplocal_new(uv_loop_t *loop, const struct uplocal_options *options, struct u
     for (size_t i = 0; i < up->n_services; i++) {
         if (up->services[i].rank == RANK_MASTER && options->port != 0) {
             up->services[i].port = options->port;
+            up->services[i].port_asked_for = true;
         }
     }
     *ret_up = TAKE(up);
@@ -332,7 +349,7 @@ static void on_ready_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 
     (void)buf;
     if (n > 0) {
-        service->ready = service->was_ready = true;
+        service->ready = true;
         service->backoff_ms = BACKOFF_FIRST_MS;
         read_port(service);
         log_debug("%s is ready port=%d", service->name, service->port);
@@ -360,6 +377,13 @@ static void on_restart(uv_timer_t *timer)
     }
 }
 
+static void restart_later(struct service *service)
+{
+    (void)uv_timer_start(&service->timer, on_restart, service->backoff_ms, 0);
+    service->backoff_ms =
+        service->backoff_ms * 2 < BACKOFF_MAX_MS ? service->backoff_ms * 2 : BACKOFF_MAX_MS;
+}
+
 static void on_ended(struct child *child)
 {
     struct service *service = child->data;
@@ -376,9 +400,7 @@ static void on_ended(struct child *child)
     } else if (!up->stopping) {
         log_warn("%s ended (exit %d, signal %d), restarting it in %llu ms", service->name,
                  child->exit_code, child->term_signal, (unsigned long long)service->backoff_ms);
-        (void)uv_timer_start(&service->timer, on_restart, service->backoff_ms, 0);
-        service->backoff_ms =
-            service->backoff_ms * 2 < BACKOFF_MAX_MS ? service->backoff_ms * 2 : BACKOFF_MAX_MS;
+        restart_later(service);
     }
     advance(up);
 }
@@ -418,18 +440,61 @@ static int spawn(struct service *service, struct err *err)
     return 0;
 }
 
+/* Could a server listen there now? */
+static bool is_port_free(int port)
+{
+    CLEANUP(mem_freep) char *address = str_printf("127.0.0.1:%d", port);
+    CLEANUP(fd_closep) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_storage addr = { 0 };
+    struct err ignored = { 0 };
+
+    if (fd < 0 || hostport_parse(address, &addr, &ignored) < 0) {
+        return true; /* The program itself will say what is wrong. */
+    }
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){ 1 }, sizeof(int));
+    return bind(fd, (struct sockaddr *)&addr, sizeof(struct sockaddr_in)) == 0 ||
+           errno != EADDRINUSE;
+}
+
+/* What a cluster that was killed in this directory may have left; true: look again later. */
+static bool must_wait(struct service *service)
+{
+    if (!file_locked(service->lock) || clock_now_ms() - service->started_ms > STOP_KILL_MS) {
+        return false;
+    }
+    if (!service->waiting) {
+        service->waiting = true;
+        log_info("%s of the last cluster is still ending, waiting for it", service->name);
+    }
+    (void)uv_timer_start(&service->timer, on_restart, LOOK_AGAIN_MS, 0);
+    return true;
+}
+
 static void start_service(struct service *service)
 {
     struct uplocal *up = service->up;
     struct err err = { 0 };
 
-    service->started_ms = clock_now_ms();
+    if (service->started_ms == 0) {
+        service->started_ms = clock_now_ms();
+    }
+    if (!up->reported && must_wait(service)) {
+        return;
+    }
+    /* Once the cluster is up, others rely on the port. */
+    if (!up->reported && service->port != 0 && !service->port_asked_for &&
+        !is_port_free(service->port)) {
+        log_warn("somebody has port %d of %s, using another", service->port, service->name);
+        service->port = 0;
+    }
     if (spawn(service, &err) == 0) {
         service->running = true;
         return;
     }
     log_error("%s", err.msg);
-    if (!up->reported && up->failure.code == 0) {
+    if (up->reported) {
+        restart_later(service);
+    } else if (up->failure.code == 0) {
         up->failure = err;
         uplocal_stop(up);
     }
@@ -467,6 +532,24 @@ static int write_clusters(struct uplocal *up, struct err *err)
     return file_write(up_path, up_text, strlen(up_text), 0600, false, err);
 }
 
+/* Root's tasks run as the users that their roles name. */
+static void warn_of_closed_doors(const struct uplocal *up)
+{
+    CLEANUP(mem_freep) char *path = mem_strdup(up->options.dir);
+    struct stat st;
+
+    for (char *slash = path + strlen(path); geteuid() == 0 && slash != NULL && slash != path;
+         slash = strrchr(path, '/')) {
+        *slash = 0;
+        if (stat(path, &st) == 0 && (st.st_mode & S_IXOTH) == 0) {
+            log_warn("other users cannot pass %s: jobs of roles other than root will fail there; "
+                     "chmod it, or choose another --dir",
+                     path);
+            return;
+        }
+    }
+}
+
 static void report_ready(struct uplocal *up)
 {
     struct err err = { 0 };
@@ -484,6 +567,7 @@ static void report_ready(struct uplocal *up)
         uplocal_stop(up);
         return;
     }
+    warn_of_closed_doors(up);
     up->ready_cb(up, &err, up->data);
 }
 
