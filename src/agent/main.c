@@ -31,6 +31,7 @@
 #include "base/tree.h"
 #include "coord/member.h"
 #include "coord/zk.h"
+#include "hook/upkeep.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -48,6 +49,7 @@ struct options {
     const char *node;
     const char *dir;
     int64_t keep_ended;
+    int64_t keep_hook_runs;
     const char *pod_root;
     const char *zk;
     const char *zk_auth_file;
@@ -85,6 +87,7 @@ struct agent {
     int lock_fd;
 
     struct hook_journal *journal;
+    struct hook_upkeep *upkeep;
     struct hook_engine *engine;
     struct node_hooks hooks;
     struct pods *pods;
@@ -122,11 +125,18 @@ static void on_reality_closed(void *data)
     member_close(agent->alive, on_alive_closed, agent);
 }
 
-static void on_engine_closed(void *data)
+static void on_upkeep_closed(void *data)
 {
     struct agent *agent = data;
 
     reality_close(agent->reality, on_reality_closed, agent);
+}
+
+static void on_engine_closed(void *data)
+{
+    struct agent *agent = data;
+
+    upkeep_close(agent->upkeep, on_upkeep_closed, agent);
 }
 
 static void on_pods_closed(void *data)
@@ -378,10 +388,14 @@ static int begin_hooks(struct agent *agent, struct err *err)
     if (journal_open(path, &agent->journal, err) < 0) {
         return err_code(err);
     }
-    if (journal_recover(agent->journal, NULL, err) < 0 ||
-        journal_trim(agent->journal, JOURNAL_AGE_MS, JOURNAL_RUNS, err) < 0) {
+    if (journal_recover(agent->journal, NULL, err) < 0) {
         return err_code(err);
     }
+    upkeep_start(&(struct upkeep_options){ .loop = agent->loop,
+                                           .journal = path,
+                                           .max_age_ms = JOURNAL_AGE_MS,
+                                           .max_runs = agent->options.keep_hook_runs },
+                 &agent->upkeep);
     agent->engine = run_engine_new(agent->loop, TREE_AUTO);
     agent->hooks = (struct node_hooks){
         .engine = agent->engine,
@@ -533,9 +547,11 @@ static void agent_free(struct agent *agent)
 
 int main(int argc, char **argv)
 {
-    static struct agent agent = {
-        .lock_fd = -1, .options = { .ready_fd = -1, .keep_ended = 100, .zk_timeout_ms = 10000 }
-    };
+    static struct agent agent = { .lock_fd = -1,
+                                  .options = { .ready_fd = -1,
+                                               .keep_ended = 100,
+                                               .keep_hook_runs = JOURNAL_RUNS,
+                                               .zk_timeout_ms = 10000 } };
     struct options *o = &agent.options;
     /* clang-format off */
     const struct args_option table[] = {
@@ -546,6 +562,7 @@ int main(int argc, char **argv)
         { "zk-timeout-ms", 0, ARGS_INT, "MS", "session timeout asked of the store (default 10000)", &o->zk_timeout_ms, 1000, 600000 },
         { "pod-root", 0, ARGS_TEXT, "DIR", "homes of the pods (default DIR/pods)", &o->pod_root, 0, 0 },
         { "keep-ended", 0, ARGS_INT, "N", "homes of ended tasks to keep for their logs (default 100)", &o->keep_ended, 0, 100000 },
+        { "keep-hook-runs", 0, ARGS_INT, "N", "records of hook runs kept in hooks.db (default 200000)", &o->keep_hook_runs, 1, INT32_MAX },
         { "listen", 0, ARGS_TEXT, "HOST:PORT", "where to serve HTTP (default 127.0.0.1:0)", &o->listen, 0, 0 },
         { "port-file", 0, ARGS_TEXT, "FILE", "write the port there", &o->port_file, 0, 0 },
         { "token-file", 0, ARGS_TEXT, "FILE", "tokens that HTTP callers may show", &o->token_file, 0, 0 },

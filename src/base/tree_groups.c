@@ -21,9 +21,10 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { DEPTH_MAX = 8 };
+enum { DEPTH_MAX = 8, NEW_S = 5 };
 
 static const char *const v1_names[TREE_V1_COUNT] = { "freezer", "pids", "memory", "cpu" };
 
@@ -268,11 +269,16 @@ static bool can_namespace(void)
     return caps != NULL && (strtoull(caps + 7, NULL, 16) >> 21 & 1) != 0; /* CAP_SYS_ADMIN */
 }
 
-/* Is nobody holding the group any more?  Its owner locks it for life; the pid in a
- * short-lived one's name alone could be another PID namespace's. */
+/* Is nobody holding the group any more?  Its owner locks it for life, from a moment after it
+ * made it; the pid in a short-lived one's name alone could be another PID namespace's. */
 static bool is_stale(int group, const char *name)
 {
     long pid = str_starts(name, "davit-s") ? strtol(name + 7, NULL, 10) : 0;
+    struct stat st;
+
+    if (pid == 0 && (fstat(group, &st) < 0 || time(NULL) - st.st_ctime < NEW_S)) {
+        return false;
+    }
 
     if (pid > 0 && (kill((pid_t)pid, 0) == 0 || errno != ESRCH)) {
         return false;

@@ -26,7 +26,13 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { BUSY_MS = 5000, LIMIT_DEFAULT = 100, LIMIT_MAX = 1000, RECORD_MAX = 1024 * 1024 };
+enum {
+    BUSY_MS = 5000,
+    LIMIT_DEFAULT = 100,
+    LIMIT_MAX = 1000,
+    RECORD_MAX = 1024 * 1024,
+    TRIM_AT_ONCE = 500,
+};
 
 static const char schema[] = "CREATE TABLE IF NOT EXISTS runs("
                              " seq INTEGER PRIMARY KEY AUTOINCREMENT,"
@@ -424,22 +430,29 @@ int journal_recover(struct hook_journal *journal, json_t **ret_lost, struct err 
     return 0;
 }
 
+/* In pieces: a writer waits for one of them at most. */
 int journal_trim(struct hook_journal *journal, uint64_t max_age_ms, int64_t max_runs,
                  struct err *err)
 {
     CLEANUP(db_stmt_freep) struct db_stmt *stmt = NULL;
     uint64_t now_ms = clock_wall_ms();
 
+    /* What was made elsewhere and never closed goes with its number only. */
     if (db_prepare(journal->db,
-                   "DELETE FROM runs WHERE open = 0 AND (finished_ms < ?1 OR"
-                   " seq <= (SELECT max(seq) FROM runs) - ?2)",
+                   "DELETE FROM runs WHERE seq IN (SELECT seq FROM (SELECT seq, finished_ms, open"
+                   " FROM runs WHERE open = 0 OR owner = 'elsewhere' ORDER BY seq LIMIT ?3)"
+                   " WHERE (open = 0 AND finished_ms < ?1)"
+                   " OR seq <= (SELECT max(seq) FROM runs) - ?2)",
                    &stmt, err) < 0) {
         return err_wrap(err, "trim hook runs");
     }
-    db_bind_int(stmt, 1, (int64_t)(now_ms > max_age_ms ? now_ms - max_age_ms : 0));
-    db_bind_int(stmt, 2, max_runs);
-    if (db_run(stmt, err) < 0) {
-        return err_wrap(err, "trim hook runs");
-    }
+    do {
+        db_bind_int(stmt, 1, (int64_t)(now_ms > max_age_ms ? now_ms - max_age_ms : 0));
+        db_bind_int(stmt, 2, max_runs);
+        db_bind_int(stmt, 3, TRIM_AT_ONCE);
+        if (db_run(stmt, err) < 0) {
+            return err_wrap(err, "trim hook runs");
+        }
+    } while (db_changes(journal->db) == TRIM_AT_ONCE);
     return 0;
 }

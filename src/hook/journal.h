@@ -45,6 +45,7 @@ int journal_query(struct hook_journal *journal, const struct journal_query *quer
  * so that a chain can be run again under the same token.  Safe beside live executors. */
 int journal_recover(struct hook_journal *journal, json_t **ret_lost, struct err *err);
 
-/* Forget finished runs older than max_age_ms, and the oldest beyond max_runs. */
+/* Forget finished runs older than max_age_ms, and the oldest beyond max_runs; open ones only if
+ * they were made elsewhere.  Blocking: see upkeep.h. */
 int journal_trim(struct hook_journal *journal, uint64_t max_age_ms, int64_t max_runs,
                  struct err *err);

@@ -31,7 +31,7 @@ enum {
 
 struct options {
     const char *zk, *zk_auth_file, *dir, *cluster, *listen, *port_file, *token_file, *hooks_dir;
-    int64_t op_term_ms, node_lost_ms, session_ms, ready_fd;
+    int64_t op_term_ms, node_lost_ms, session_ms, keep_hook_runs, ready_fd;
 };
 
 struct program {
@@ -152,6 +152,8 @@ static int parse(int argc, char **argv, struct options *options, struct err *err
           &options->node_lost_ms, 0, INT32_MAX },
         { "session-ms", 0, ARGS_INT, "MS", "session timeout to the store (10000)",
           &options->session_ms, 100, 600000 },
+        { "keep-hook-runs", 0, ARGS_INT, "N", "records of hook runs kept in hooks.db (200000)",
+          &options->keep_hook_runs, 1, INT32_MAX },
         { "ready-fd", 0, ARGS_INT, "N", "write a line here when ready", &options->ready_fd, 0,
           INT32_MAX },
     };
@@ -244,6 +246,7 @@ static void start_operations(struct program *program)
         .node = program->host,
         .token_file = options->token_file,
         .op_term_ms = (uint64_t)options->op_term_ms,
+        .keep_hook_runs = options->keep_hook_runs,
         .other_master_ms = (uint64_t)options->session_ms + OTHER_MASTER_EXTRA_MS,
     };
 

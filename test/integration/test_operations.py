@@ -379,3 +379,42 @@ def test_records_move_to_the_archive(world):
     finally:
         zk.stop()
         zk.close()
+
+
+# ---- What davit-op leaves behind ----
+
+
+def sleepers(mark):
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (path / "cmdline").read_bytes() == f"sleep\0{mark}\0".encode() and is_alive(int(path.name)):
+                found.append(int(path.name))
+    return found
+
+
+@pytest.mark.parametrize("rung", ["auto", "cgroup2", "cgroup1", "sweep"])
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_what_a_hook_started_ends_with_its_master(tmp_path, how, rung):
+    """Nobody but the master is left to end it when davit-op was killed."""
+    mark = 98000 + os.getpid() % 900
+    world = World(tmp_path)
+    world.env = {"DAVIT_KILL_RUNG": rung} if rung != "auto" else {}
+    world.hook("global-pre.d", "20-daemon", f"setsid sleep {mark} &\nsleep 60\n")
+    try:
+        world.start()
+        world.submit({"op": "OP_TEST_DELAY", "duration": 0.01})
+        wait_until("the hook's child runs, or the rung does not work here",
+                   lambda: sleepers(mark) or "do not work here" in world.log())
+        if not sleepers(mark):
+            pytest.skip(f"process trees by {rung} do not work here")
+        if how == "killed":
+            world.kill_master()
+        else:
+            world.master.terminate()
+            world.master.wait(20)
+        wait_until("it is ended", lambda: not sleepers(mark), 5)
+    finally:
+        for pid in sleepers(mark):
+            os.kill(pid, signal.SIGKILL)
+        world.stop()

@@ -23,6 +23,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "hook/upkeep.h"
 #include "master/operations/op_load.h"
 #include "master/operations/operations_priv.h"
 
@@ -286,6 +287,9 @@ static void on_supervisor_end(struct op_supervisor *supervisor, const char *why)
     struct op_run *run = op_supervisor_data(supervisor);
 
     ops->n_supervisors--;
+    if (op_supervisor_died(supervisor)) {
+        upkeep_recover(ops->upkeep);
+    }
     if (supervisor == ops->spare) {
         ops->spare = NULL;
         ops->spare_ms = clock_now_ms() + SPARE_RETRY_MS;

@@ -246,6 +246,13 @@ bool op_supervisor_is_up(const struct op_supervisor *supervisor)
     return supervisor->sm.state == UP && supervisor->started;
 }
 
+bool op_supervisor_died(const struct op_supervisor *supervisor)
+{
+    const struct child *child = &supervisor->child;
+
+    return supervisor->started && (child->term_signal != 0 || child->exit_code != 0);
+}
+
 void op_supervisor_kill(struct op_supervisor *supervisor)
 {
     if (supervisor->sm.state != GONE && supervisor->started) {

@@ -39,6 +39,9 @@ void *op_supervisor_owner(const struct op_supervisor *supervisor);
 /* Can it still be assigned an operation, as far as we know? */
 bool op_supervisor_is_up(const struct op_supervisor *supervisor);
 
+/* In ended: it did not end by itself after all was done, so that its hooks may live on. */
+bool op_supervisor_died(const struct op_supervisor *supervisor);
+
 /* SIGKILL now; ended fires when it is gone. */
 void op_supervisor_kill(struct op_supervisor *supervisor);
 

@@ -24,6 +24,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "hook/upkeep.h"
 #include "master/operations/op_load.h"
 #include "master/operations/operations_priv.h"
 
@@ -40,7 +41,10 @@ enum {
     MAX_USER = 128,
     MAX_STORED = 1024 * 1024,
     PATH_SIZE = OP_RUN_PATH_SIZE,
+    KEEP_HOOK_RUNS = 200 * 1000,
 };
+
+static const uint64_t keep_hook_runs_ms = UINT64_C(30) * 24 * 3600 * 1000;
 
 /* A request of the API that waits. */
 struct op_wait {
@@ -386,14 +390,23 @@ void operations_new(const struct operations_options *options, struct operations 
         log_error("cannot make the directory of operations' locks: %s", err.msg);
     }
     httpc_new(options->loop, &ops->httpc);
+    upkeep_start(
+        &(struct upkeep_options){
+            .loop = options->loop,
+            .journal = ops->journal,
+            .max_age_ms = keep_hook_runs_ms,
+            .max_runs = options->keep_hook_runs != 0 ? options->keep_hook_runs : KEEP_HOOK_RUNS,
+        },
+        &ops->upkeep);
+    upkeep_recover(ops->upkeep); /* Those of an earlier master's davit-ops. */
     (void)uv_timer_init(options->loop, &ops->timer);
     ops->timer.data = ops;
     *ret_operations = ops;
 }
 
-static void on_timer_closed(uv_handle_t *handle)
+static void on_upkeep_closed(void *arg)
 {
-    struct operations *ops = handle->data;
+    struct operations *ops = arg;
     operations_cb cb = ops->close_cb;
     void *data = ops->close_data;
 
@@ -405,6 +418,13 @@ static void on_timer_closed(uv_handle_t *handle)
     if (cb != NULL) {
         cb(data);
     }
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct operations *ops = handle->data;
+
+    upkeep_close(ops->upkeep, on_upkeep_closed, ops);
 }
 
 void operations_maybe_closed(struct operations *ops)

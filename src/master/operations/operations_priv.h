@@ -71,6 +71,7 @@ struct operations {
     char boot_id[64], host[256];
     char *dir, *hooks_dir, *journal, *token; /* Absolute paths. */
     struct httpc *httpc;
+    struct hook_upkeep *upkeep; /* Of the journal; ends what dead davit-ops left. */
 
     uint64_t next_number;
     struct op_run *runs, *by_id;
