@@ -128,7 +128,7 @@ static void close_rest(struct chain_state *state)
         if (record->outcome != HOOK_OPEN) {
             continue;
         }
-        record->outcome = HOOK_SKIPPED;
+        record->outcome = state->canceled ? HOOK_LOST : HOOK_SKIPPED;
         record->finished_ms = clock_wall_ms();
         record_set(&record->error, state->canceled ? "canceled before it began"
                                                    : "not reached: an earlier hook refused");

@@ -17,7 +17,7 @@ enum hook_outcome {
     HOOK_TIMED_OUT,
     HOOK_SKIPPED, /* Listed, but not a program to run. */
     HOOK_UNSTARTABLE,
-    HOOK_LOST, /* Its executor died; how it ended is not known. */
+    HOOK_LOST, /* Its executor died or canceled it; how it would have ended is not known. */
 };
 
 /* One run of one hook, on any level.  A zeroed record is an empty one.  Strings are the

@@ -293,7 +293,8 @@ static void fill_verdict(struct hook_job *job)
     }
     record->timed_out = job->term_sent;
     if (job->canceled) {
-        record->outcome = HOOK_FAILED;
+        record->outcome =
+            HOOK_LOST; /* Ours was the end: whoever repeats the event runs it again. */
         record_set(&record->error, "canceled");
     } else if (job->term_sent) {
         char *text =

@@ -30,6 +30,7 @@ import pathlib
 import random
 import re
 import signal
+import subprocess
 import threading
 import time
 import uuid
@@ -38,7 +39,7 @@ import pytest
 
 from cluster import USER, Answer, Cluster, is_zombie
 from plan import FINAL, SCALE, SEED, Tally, count, crash_points
-from servers import wait_until
+from servers import build_dir, wait_until
 
 # The shell's own words: one short write a run, so that lines do not mix.  What it leaves behind
 # is for the engine to end.
@@ -124,6 +125,7 @@ class History:
         self.accepted = {}   # operation id -> what
         self.numbers = {}    # operation id -> number
         self.final = {}      # operation id -> state, once seen
+        self.opcodes = {}    # operation id -> the final status of each opcode
         self.closed = set()  # operation ids whose hooks were checked
         self.jobs = set()    # names of jobs that may exist
         self.instances = {}  # name of a job -> its instances
@@ -146,10 +148,10 @@ class History:
 
     # --- asking ---
 
-    def submit(self, rng, opcode, what):
+    def submit(self, rng, opcodes, what):
         """POST until a master answered: the id makes repeating safe."""
         op_id = str(uuid.UUID(int=rng.getrandbits(128), version=4))
-        body = {"id": op_id, "user": USER, "opcodes": [opcode]}
+        body = {"id": op_id, "user": USER, "opcodes": opcodes}
         record = self.cluster.patient_api("POST", "/v1/operations", body,
                                           headers={"Idempotency-Key": op_id})
         self.accepted[op_id] = what
@@ -161,12 +163,14 @@ class History:
                    "exec sleep 3600")
         self.jobs.add(name)
         self.instances[name] = instances
-        return self.submit(rng, {"op": "OP_JOB_CREATE", "job": job(name, cmdline, instances)},
+        return self.submit(rng, [{"op": "OP_JOB_CREATE", "job": job(name, cmdline, instances)}],
                            f"create {name}")
 
     def kill(self, rng, name):
-        return self.submit(rng, {"op": "OP_JOB_KILL", "key": self.cluster.key(name),
-                                 "instances": None, "message": "chaos"}, f"kill {name}")
+        delay = {"op": "OP_TEST_DELAY", "duration": 0.02, "on_nodes": []}
+        return self.submit(rng, [delay] * rng.randrange(3) + [
+            {"op": "OP_JOB_KILL", "key": self.cluster.key(name), "instances": None,
+             "message": "chaos"}], f"kill {name}")
 
     def wait_final(self, op_id, seconds=90):
         def over():
@@ -179,6 +183,8 @@ class History:
             raise AssertionError(f"{e}\n{json.dumps(record)}\n{self.cluster.logs()}") from None
         before = self.final.setdefault(op_id, record["state"])
         assert before == record["state"], f"{self.accepted[op_id]} left {before}"  # P2
+        self.opcodes[op_id] = [opcode["status"] for opcode in record["opcodes"]]
+        assert set(self.opcodes[op_id]) <= FINAL, record
         return record
 
     def finish_kill(self, rng, name, op_id):
@@ -229,7 +235,7 @@ class History:
         """Every program is back, the master answers, and all nodes are alive."""
         def back():
             nodes = self.cluster.patient_api("GET", "/v1/nodes")["items"]
-            return len([n for n in nodes if n["alive"]]) == self.cluster.nodes
+            return sorted(n["name"] for n in nodes if n["alive"]) == ["node1", "node2"]
         wait_until("all nodes alive", back, 60)
 
     # --- what must hold ---
@@ -268,27 +274,33 @@ class History:
         """P3, P4 and P5 of what ended since the last time."""
         told = collections.Counter(tuple(line.split()[:3])
                                    for line in self.ledger.read_text().splitlines())
-        statuses = collections.defaultdict(set)
+        statuses = collections.defaultdict(collections.Counter)
         for phase, path, number, status in map(str.split, self.ledger.read_text().splitlines()):
             if phase == "post" and path == "global":  # Only these are told the number.
-                statuses[int(number)].add(status)
+                statuses[int(number)][status] += 1
         for op_id in set(self.final) - self.closed:
+            self.closed.add(op_id)
             what = f"{self.accepted[op_id]} ({self.final[op_id]})"
             number = self.numbers[op_id]
             runs = [r for r in self.records(f"op={op_id}") if r["level"] == "operation"]
             assert all(r["outcome"] for r in runs), f"{what}: a run without an end {runs}"
             chaos = collections.defaultdict(list)
+            begun = collections.Counter()
             for run in runs:
                 chaos[run["event"]].append(run)
-            post = chaos["global-post"]
-            ended = [r for r in post if r["outcome"] != "lost"]
-            if chaos["global-pre"]:
-                assert len(ended) == 1, f"{what}: global-post ended {len(ended)} times {post}"  # P4
-                assert statuses[number] == {self.final[op_id]}, f"{what}: {statuses[number]}"
-            for event, some in chaos.items():
-                here = collections.Counter(r["node"] for r in some)
-                for node in here:
-                    assert len({r["token"] for r in some if r["node"] == node}) == 1, some
+                chaos[run["event"], run["opcode_index"], run["node"]].append(run)
+            for index, status in enumerate(self.opcodes[op_id]):
+                some = [r for r in runs if r["opcode_index"] == index]
+                post = [r for r in some if r["event"] == "global-post"]
+                if any(r["event"] == "global-pre" for r in some):
+                    begun[status] += 1
+                    ended = [r for r in post if r["outcome"] != "lost"]
+                    assert len(ended) == 1, f"{what}: opcode {index} ended {post}"  # P4
+            # One that was rejected, or died before its first hook, may be told about too.
+            assert set(begun) <= set(statuses[number]) <= set(self.opcodes[op_id]), \
+                f"{what}: {statuses[number]} {begun} {self.opcodes[op_id]}"
+            for same in [some for key, some in chaos.items() if isinstance(key, tuple)]:
+                assert len({r["token"] for r in same}) == 1, same
             # What the hooks wrote down themselves: each line has a record, each end a line.
             for phase, path, event in (("pre", "global", "global-pre"),
                                        ("post", "global", "global-post")):
@@ -298,9 +310,9 @@ class History:
                     f"{what} {event}: {lines} lines, {chaos[event]}"
             if "veto" in what and what.startswith("create"):
                 assert self.final[op_id] != "succeeded", what  # P3
-            self.closed.add(op_id)
-        for line in self.start_lines():
+        for line, number in self.start_lines().items():
             name, _, task = line
+            assert number == 1 or name == "phoenix", f"{task} was launched {number} times"
             if name in self.checked_tasks:
                 continue
             before = [r for r in self.records(f"level=node&job={self.cluster.key(name)}")
@@ -343,8 +355,8 @@ class History:
                                     *self.dir.glob("nodes/*/pods/*/log/*")] if path.is_file())
         for word in ("AddressSanitizer", "runtime error:", "Assertion"):
             assert word not in text, text[max(0, text.index(word) - 500):][:3000]
-        deaths = collections.Counter(re.findall(r"ended \(exit (\d+), signal (\d+)\)", text))
-        assert set(deaths) <= {("0", "9")}, f"{deaths}\n{self.cluster.logs()}"
+        deaths = collections.Counter(re.findall(r"ended \(exit (-?\d+), signal (\d+)\)", text))
+        assert {signum for _, signum in deaths} <= {"9"}, f"{deaths}\n{self.cluster.logs()}"
 
     # --- deaths ---
 
@@ -368,6 +380,25 @@ class History:
 
     def cancel_order(self):
         self.crash.unlink(missing_ok=True)
+
+    def pass_by_a_node(self, name):
+        """A node that the master has not seen before, with room for nothing."""
+        home = self.dir / "passing" / name
+        home.mkdir(parents=True, exist_ok=True)
+        port = (self.dir / "run" / "store.port").read_text().strip()
+        with open(self.dir / "log" / "passing.log", "ab") as log:
+            agent = subprocess.Popen(
+                [build_dir() / "src/agent/davit-agent", f"--zk=127.0.0.1:{port}",
+                 f"--zk-auth-file={self.dir}/zk-auth", f"--token-file={self.dir}/token",
+                 f"--dir={home}", f"--node={name}", "--listen=127.0.0.1:0", "--ram-bytes=1",
+                 f"--hooks-dir={home}", f"--node-hooks-dir={home}"],
+                env=self.cluster.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            with contextlib.suppress(AssertionError):
+                wait_until("death", self.taken.exists, 5)
+        finally:
+            agent.terminate()
+            agent.wait(30)
 
 
 def cmdline(pid):
@@ -473,6 +504,24 @@ def test_killed_at_random_moments(history, victim):
     print(f"  {victim}: {done} kills in {rounds.number} rounds")
 
 
+def test_killed_all_at_once(history):
+    """Store, master, agents and operations die in one moment, as when a machine's memory runs out."""
+    rounds = Rounds(history, "all")
+    for _ in range(count(30)):
+        def die(rng):
+            time.sleep(rng.random() * 0.12)
+            doomed = [pid for victim in VICTIMS if rng.random() < 0.8
+                      for pid in sorted(victims(history.cluster, victim))]
+            rng.shuffle(doomed)
+            for pid in doomed:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                    history.tally.kill("together")
+        rounds.next(die)
+        history.check_operations()
+    rounds.end()
+
+
 POINTS = ("store", "master", "agent", "hook", "op", "worker", "pod")
 
 
@@ -504,6 +553,13 @@ def test_killed_at_crash_points(history, room):
             history.order(point)
             if point.startswith("master.lead."):
                 history.strike(rng, "master", 1)
+            elif point.startswith("master.node."):
+                history.pass_by_a_node(point)
+            elif point == "agent.settle":
+                time.sleep(rng.random() * 0.2)
+                history.strike(rng, "agent", 1)  # So that it finds an end which it was not told.
+            elif point == "store.tick":
+                wait_taken(5)
             elif point in ("agent.kill", "agent.reap"):
                 pods = sorted(p for p in history.cluster.pids("davit-pod")
                               if f"-{rounds.label}-" in " ".join(cmdline(p)))
@@ -512,10 +568,11 @@ def test_killed_at_crash_points(history, room):
                     history.tally.kill("pod")
 
         # A create begins, a kill ends: together they pass by all that a round can reach.
-        history.cancel_order()
-        rounds.next(die)
-        if not history.taken.exists():
+        for _ in range(6):
+            history.cancel_order()
             rounds.next(die)
+            if history.taken.exists():
+                break
         history.cancel_order()
         if history.taken.exists():
             died.append(point)
@@ -558,7 +615,7 @@ def test_pods_run_while_the_store_is_away(history):
     phoenix["task"]["processes"][0].update(max_failures=100, min_duration=0)
     history.jobs.add("phoenix")
     history.instances["phoenix"] = 1
-    history.wait_final(history.submit(rng, {"op": "OP_JOB_CREATE", "job": phoenix},
+    history.wait_final(history.submit(rng, [{"op": "OP_JOB_CREATE", "job": phoenix}],
                                       "create phoenix"))
     key = history.cluster.key("phoenix")
     [task] = history.cluster.wait_state(key, "RUNNING", 1)

@@ -71,6 +71,7 @@ class Cluster:
             "PATH": f"{build_dir()}/src/cli:/usr/bin:/bin:/usr/sbin:/sbin", **(env or {}),
         }
         self.process = None
+        self.socket = self.dir / "master" / "api.sock"
 
     # --- life ---
 
@@ -131,7 +132,7 @@ class Cluster:
     def api(self, method, path, body=None, timeout=70, headers=None):
         """The answer's JSON; raises Answer for a status that is not 2xx, OSError when
         nobody answers."""
-        connection = UnixConnection(self.dir / "master" / "api.sock", timeout)
+        connection = UnixConnection(self.socket, timeout)
         try:
             text = json.dumps(body) if body is not None else None
             head = {"Content-Type": "application/json"} if text else {}

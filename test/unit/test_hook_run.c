@@ -257,6 +257,7 @@ static void cancel_tells_at_once(void **ctx)
     run_until(&f->hook, &f->done);
     assert_int_equal(f->run.err.code, ERR_CANCELED);
     assert_string_equal(f->record.error, "canceled");
+    assert_int_equal(f->record.outcome, HOOK_LOST);
     run_until_idle(&f->hook);
     assert_int_equal(f->calls, 1);
     assert_int_equal(running_count("sleep 98778"), 0);

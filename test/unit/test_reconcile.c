@@ -390,10 +390,12 @@ static void step(struct world *world, bool calm)
 
 static void crashes_anywhere_converge_without_a_second_launch(void **state)
 {
-    unsigned base = getenv("SEED") ? (unsigned)atoi(getenv("SEED")) : 1;
+    const char *first = getenv("DAVIT_SIM_SEED"), *many = getenv("DAVIT_SIM_TASKS");
+    unsigned base = first != NULL ? (unsigned)strtoul(first, NULL, 10) : 1;
+    unsigned tasks = many != NULL ? (unsigned)strtoul(many, NULL, 10) : 3000;
 
     (void)state;
-    for (unsigned seed = base; seed < base + 3000; seed++) {
+    for (unsigned seed = base; seed < base + tasks; seed++) {
         struct world world = { .seed = seed, .intent = RECONCILE_RUN };
 
         for (int i = 0; i < 120; i++) {
