@@ -4,6 +4,8 @@
 
 #include "base/json.h"
 
+#include "base/str.h"
+
 #include "base/buf.h"
 
 #include <assert.h>
@@ -161,31 +163,6 @@ bool json_bool_or(const json_t *obj, const char *key, bool fallback)
     return json_is_boolean(value) ? json_is_true(value) : fallback;
 }
 
-/* Length of the UTF-8 sequence at s, or 0 when it is not one. */
-static size_t sequence(const unsigned char *s, size_t left)
-{
-    static const unsigned lowest[] = { 0, 0, 0x80, 0x800, 0x10000 };
-    size_t n = s[0] < 0x80 ? 1 : s[0] >> 5 == 6 ? 2 : s[0] >> 4 == 14 ? 3 : s[0] >> 3 == 30 ? 4 : 0;
-
-    if (n < 2) {
-        return n;
-    }
-    if (n > left) {
-        return 0;
-    }
-    unsigned code = s[0] & (0x7fU >> n);
-
-    for (size_t i = 1; i < n; i++) {
-        if ((s[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-        code = code << 6 | (s[i] & 0x3fU);
-    }
-    bool surrogate = code >= 0xd800 && code <= 0xdfff;
-
-    return code < lowest[n] || code > 0x10ffff || surrogate ? 0 : n;
-}
-
 json_t *json_str_repaired(const char *bytes, size_t len)
 {
     json_t *whole = json_stringn(bytes, len);
@@ -195,7 +172,8 @@ json_t *json_str_repaired(const char *bytes, size_t len)
         return whole;
     }
     for (size_t i = 0; i < len;) {
-        size_t n = sequence((const unsigned char *)bytes + i, len - i);
+        uint32_t code = 0;
+        size_t n = str_character(bytes + i, len - i, &code);
 
         if (n == 0) {
             buf_add_text(&buf, "\xef\xbf\xbd");

@@ -135,24 +135,68 @@ char **str_split(const char *s, const char *sep)
     }
 }
 
+size_t str_character(const char *s, size_t left, uint32_t *ret_code)
+{
+    static const uint32_t lowest[] = { 0, 0, 0x80, 0x800, 0x10000 };
+    unsigned char lead = left > 0 ? (unsigned char)s[0] : 0xff;
+    size_t n = lead < 0x80    ? 1
+               : lead >= 0xf8 ? 0
+               : lead >= 0xf0 ? 4
+               : lead >= 0xe0 ? 3
+               : lead >= 0xc0 ? 2
+                              : 0;
+
+    if (n == 0 || n > left) {
+        return 0;
+    }
+    uint32_t code = n == 1 ? lead : lead & (0x7fU >> n);
+
+    for (size_t i = 1; i < n; i++) {
+        if (((unsigned char)s[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+        code = code << 6 | ((unsigned char)s[i] & 0x3fU);
+    }
+    if (code < lowest[n] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff)) {
+        return 0;
+    }
+    *ret_code = code;
+    return n;
+}
+
+/* What moves the cursor, changes colours, or makes text read otherwise than it is. */
+static bool is_deceptive(uint32_t code)
+{
+    return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x061c ||
+           (code >= 0x200e && code <= 0x200f) || (code >= 0x2028 && code <= 0x202e) ||
+           (code >= 0x2066 && code <= 0x2069);
+}
+
 char *str_escape(const char *s)
 {
     struct buf buf = { 0 };
+    size_t left = strlen(s);
 
-    for (; *s != 0; s++) {
-        unsigned char c = (unsigned char)*s;
+    while (left > 0) {
+        uint32_t code = 0;
+        size_t n = str_character(s, left, &code);
 
-        if (c == '\n') {
+        if (n == 0) {
+            buf_addf(&buf, "\\x%02x", (unsigned char)*s);
+            n = 1;
+        } else if (code == '\n') {
             buf_add_text(&buf, "\\n");
-        } else if (c == '\t') {
+        } else if (code == '\t') {
             buf_add_text(&buf, "\\t");
-        } else if (c == '\\') {
+        } else if (code == '\\') {
             buf_add_text(&buf, "\\\\");
-        } else if (c < 0x20 || c == 0x7f) {
-            buf_addf(&buf, "\\x%02x", c);
+        } else if (is_deceptive(code)) {
+            buf_addf(&buf, code < 0x80 ? "\\x%02x" : "\\u%04x", (unsigned)code);
         } else {
-            buf_add(&buf, s, 1);
+            buf_add(&buf, s, n);
         }
+        s += n;
+        left -= n;
     }
     return buf_take(&buf);
 }

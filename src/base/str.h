@@ -33,8 +33,13 @@ void strv_addf(char ***strv, const char *fmt, ...) __attribute__((format(printf,
 /* Parts of s between any separator of sep; empty parts are kept.  The caller's. */
 char **str_split(const char *s, const char *sep);
 
-/* s with control characters and backslashes escaped, so that it stays on one
- * line and cannot move a terminal's cursor.  UTF-8 passes.  The caller's. */
+/* How many bytes the character at s has, of the `left` that may be read, and its code point; 0
+ * when it is not UTF-8 as RFC 3629 has it (too long a form, a surrogate, cut off). */
+size_t str_character(const char *s, size_t left, uint32_t *ret_code);
+
+/* s as one line of valid UTF-8 that a terminal only shows: backslashes, control characters (C1 in
+ * UTF-8 too), marks that turn the direction of text and bytes that are not UTF-8 are escaped.  For
+ * everything that somebody else may have written.  The caller's. */
 char *str_escape(const char *s);
 
 /* Lower-case hex of bytes; ret holds 2 * len + 1. */

@@ -464,6 +464,11 @@ static size_t width_of(const char *text)
     return n;
 }
 
+char *cli_shown(const json_t *obj, const char *key, const char *fallback)
+{
+    return str_escape(json_str_or(obj, key, fallback));
+}
+
 void cli_add_cell_take(json_t *row, char *text)
 {
     (void)json_array_append_new(row, json_str_repaired(text, strlen(text)));
@@ -481,7 +486,8 @@ void cli_print_table(const struct cli *cli, const json_t *rows)
     {
         json_array_foreach(row, c, cell)
         {
-            size_t width = width_of(json_string_value(cell));
+            CLEANUP(mem_freep) char *text = str_escape(json_string_value(cell));
+            size_t width = width_of(text);
 
             widths[c] = c < COLUMNS_MAX && width > widths[c] ? width : widths[c];
         }

@@ -94,3 +94,6 @@ void cli_print_table(const struct cli *cli, const json_t *rows);
 /* Words wrapped in colour when stdout shows colour: state words of tasks and operations. */
 const char *cli_color_of(const struct cli *cli, const char *state);
 const char *cli_color_end(const struct cli *cli);
+
+/* The text at key of an answer, escaped to be shown; fallback when there is none.  The caller's. */
+char *cli_shown(const json_t *obj, const char *key, const char *fallback);

@@ -40,9 +40,30 @@ static void split_keeps_empty_parts(void **state)
 static void escapes_what_moves_a_terminal(void **state)
 {
     (void)state;
-    CLEANUP(mem_freep) char *s = str_escape("a\nb\x1b[1m\\\xc3\xa9");
+    static const struct {
+        const char *raw, *shown;
+    } rows[] = {
+        { "a\nb\x1b[1m\\\xc3\xa9", "a\\nb\\x1b[1m\\\\\xc3\xa9" },
+        { "\x7f\r\t", "\\x7f\\x0d\\t" },
+        { "\xc2\x9b"
+          "31m",
+          "\\u009b31m" }, /* CSI as one character. */
+        { "\x9b"
+          "31m",
+          "\\x9b31m" }, /* and as one byte. */
+        { "abc\xe2\x80\xae"
+          "txt",
+          "abc\\u202etxt" },                                     /* right to left */
+        { "\xe2\x82", "\\xe2\\x82" },                            /* cut off */
+        { "\xc0\xaf\xed\xa0\x80", "\\xc0\\xaf\\xed\\xa0\\x80" }, /* too long; a surrogate */
+        { "\xf0\x9f\x9a\xa2 \xe2\x82\xac", "\xf0\x9f\x9a\xa2 \xe2\x82\xac" },
+    };
 
-    assert_string_equal(s, "a\\nb\\x1b[1m\\\\\xc3\xa9");
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        CLEANUP(mem_freep) char *s = str_escape(rows[i].raw);
+
+        assert_string_equal(s, rows[i].shown);
+    }
 }
 
 static void ids_have_their_shape(void **state)

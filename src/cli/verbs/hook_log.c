@@ -76,7 +76,10 @@ static void name_missing(const json_t *answer)
 
     json_array_foreach(json_object_get(answer, "missing"), i, node)
     {
-        buf_addf(&names, "%s%s", i > 0 ? ", " : "", json_string_value(node));
+        CLEANUP(mem_freep)
+        char *name = str_escape(json_is_string(node) ? json_string_value(node) : "?");
+
+        buf_addf(&names, "%s%s", i > 0 ? ", " : "", name);
     }
     if (names.len > 0) {
         (void)fprintf(stderr, "davit: no answer from %s; their records are missing here\n",

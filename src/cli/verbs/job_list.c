@@ -53,7 +53,9 @@ static int run_job_list(struct verb_call *call, struct err *err)
     }
     json_array_foreach(items, i, item)
     {
-        (void)printf("%s\n", json_str_or(item, "key", "?"));
+        CLEANUP(mem_freep) char *key = cli_shown(item, "key", "?");
+
+        (void)printf("%s\n", key);
     }
     return 0;
 }

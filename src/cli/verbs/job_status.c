@@ -43,7 +43,9 @@ static char *port_names(const json_t *task)
 
     json_object_foreach(json_object_get(task, "ports"), name, port)
     {
-        buf_addf(&buf, "%s%s", buf.len > 0 ? ", " : "", name);
+        CLEANUP(mem_freep) char *shown = str_escape(name);
+
+        buf_addf(&buf, "%s%s", buf.len > 0 ? ", " : "", shown);
     }
     return buf_take(&buf);
 }
@@ -56,7 +58,9 @@ static char *ports_assigned(const json_t *task)
 
     json_object_foreach(json_object_get(task, "ports"), name, port)
     {
-        buf_addf(&buf, "%s'%s': %lld", buf.len > 0 ? ", " : "", name,
+        CLEANUP(mem_freep) char *shown = str_escape(name);
+
+        buf_addf(&buf, "%s'%s': %lld", buf.len > 0 ? ", " : "", shown,
                  (long long)json_integer_value(port));
     }
     return buf_take(&buf);
@@ -70,8 +74,8 @@ static void print_events(const struct cli *cli, const json_t *task)
     (void)printf("\t  events:\n");
     json_array_foreach(json_object_get(task, "events"), i, event)
     {
-        const char *state = json_str_or(event, "state", "?");
-        CLEANUP(mem_freep) char *message = str_escape(json_str_or(event, "message", ""));
+        CLEANUP(mem_freep) char *state = cli_shown(event, "state", "?");
+        CLEANUP(mem_freep) char *message = cli_shown(event, "message", "");
         char when[32];
 
         format_local((uint64_t)json_int_or(event, "time_ms", 0), when, sizeof when);
@@ -82,10 +86,12 @@ static void print_events(const struct cli *cli, const json_t *task)
 
 static void print_task(const struct cli *cli, const json_t *task)
 {
-    CLEANUP(strv_freep) char **key = str_split(json_str_or(task, "job", "///"), "/");
+    CLEANUP(mem_freep) char *job = cli_shown(task, "job", "///");
+    CLEANUP(strv_freep) char **key = str_split(job, "/");
     const json_t *resources = json_object_get(task, "resources");
     const json_t *metadata = json_object_get(task, "metadata");
-    const char *state = json_str_or(task, "state", "?");
+    CLEANUP(mem_freep) char *state = cli_shown(task, "state", "?");
+    CLEANUP(mem_freep) char *host = cli_shown(task, "host", json_str_or(task, "node", "None"));
     const char *reason = json_str_or(task, "reason", NULL);
     CLEANUP(mem_freep) char *names = port_names(task);
     CLEANUP(mem_freep) char *assigned = ports_assigned(task);
@@ -94,8 +100,7 @@ static void print_task(const struct cli *cli, const json_t *task)
 
     (void)printf("\tTask role: %s, env: %s, name: %s, instance: %lld, status: %s%s%s on %s\n",
                  key[1], key[2], key[3], (long long)json_int_or(task, "instance", 0),
-                 cli_color_of(cli, state), state, cli_color_end(cli),
-                 json_str_or(task, "host", json_str_or(task, "node", "None")));
+                 cli_color_of(cli, state), state, cli_color_end(cli), host);
     (void)printf("\t  CPU: %g core(s), RAM: %lld MB, Disk: %lld MB%s%s\n",
                  json_num_or(resources, "cpu", 0),
                  (long long)(json_int_or(resources, "ram_bytes", 0) / MIB),
@@ -116,8 +121,10 @@ static void print_task(const struct cli *cli, const json_t *task)
     (void)printf("\t  metadata:\n");
     json_array_foreach(metadata, i, item)
     {
-        (void)printf("\t   (key: '%s', value: '%s')\n", json_str_or(item, "key", ""),
-                     json_str_or(item, "value", ""));
+        CLEANUP(mem_freep) char *name = cli_shown(item, "key", "");
+        CLEANUP(mem_freep) char *value = cli_shown(item, "value", "");
+
+        (void)printf("\t   (key: '%s', value: '%s')\n", name, value);
     }
 }
 

@@ -102,15 +102,16 @@ static void print_time(const json_t *operation, const char *key, const char *lab
 
 static void print_opcode(const struct cli *cli, const json_t *opcode)
 {
-    const char *status = json_str_or(opcode, "status", "?");
+    CLEANUP(mem_freep) char *op = cli_shown(opcode, "op", "?");
+    CLEANUP(mem_freep) char *job = cli_shown(opcode, "job", "-");
+    CLEANUP(mem_freep) char *status = cli_shown(opcode, "status", "?");
+    CLEANUP(mem_freep) char *step = cli_shown(opcode, "step", "-");
     const char *error = json_str_or(opcode, "error", NULL);
     size_t i;
     json_t *line;
 
-    (void)printf("  %s  %s%s%s", json_str_or(opcode, "op", "?"), cli_color_of(cli, status), status,
-                 cli_color_end(cli));
-    (void)printf("  job=%s step=%s\n", json_str_or(opcode, "job", "-"),
-                 json_str_or(opcode, "step", "-"));
+    (void)printf("  %s  %s%s%s", op, cli_color_of(cli, status), status, cli_color_end(cli));
+    (void)printf("  job=%s step=%s\n", job, step);
     if (error != NULL) {
         CLEANUP(mem_freep) char *text = str_escape(error);
 
@@ -144,12 +145,14 @@ static int run_op_show(struct verb_call *call, struct err *err)
         cli_print_json(operation);
         return 0;
     }
-    const char *state = json_str_or(operation, "state", "?");
+    CLEANUP(mem_freep) char *id = cli_shown(operation, "id", "?");
+    CLEANUP(mem_freep) char *state = cli_shown(operation, "state", "?");
+    CLEANUP(mem_freep) char *user = cli_shown(operation, "user", "-");
 
     (void)printf("%-10s %lld\n%-10s %s\n", "number", (long long)json_int_or(operation, "number", 0),
-                 "id", json_str_or(operation, "id", "?"));
+                 "id", id);
     (void)printf("%-10s %s%s%s\n%-10s %s\n", "state", cli_color_of(call->cli, state), state,
-                 cli_color_end(call->cli), "user", json_str_or(operation, "user", "-"));
+                 cli_color_end(call->cli), "user", user);
     print_time(operation, "created_ms", "created");
     print_time(operation, "started_ms", "started");
     print_time(operation, "ended_ms", "ended");
