@@ -182,10 +182,14 @@ static IN_CHILD int child_main(void *arg)
     if (o->set_umask) {
         (void)syscall(SYS_umask, o->umask);
     }
+    /* As we are, because a user may work in a directory whose parents are closed to it; and
+     * again as the user, for one that only the user may enter. */
+    bool there = o->cwd == NULL || syscall(SYS_chdir, o->cwd) == 0;
+
     if (child_user(o) < 0) {
         return child_fail(setup, STEP_USER);
     }
-    if (o->cwd != NULL && syscall(SYS_chdir, o->cwd) < 0) {
+    if (!there && syscall(SYS_chdir, o->cwd) < 0) {
         return child_fail(setup, STEP_CWD);
     }
     if (o->no_new_privs && syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {

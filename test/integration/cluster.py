@@ -83,7 +83,7 @@ class Cluster:
         self.stop()
 
     def start(self):
-        self.dir.mkdir(parents=True, exist_ok=True)
+        self.dir.mkdir(mode=0o711, parents=True, exist_ok=True)
         log = open(self.dir / "up.out", "ab")
         read, write = os.pipe()
         self.process = subprocess.Popen(

@@ -32,8 +32,7 @@ class Gate(object):
         if MODE == 'none': return None
         if MODE == 'raise': raise ValueError('boom')
         if MODE == 'exit': sys.exit(42)
-        if MODE == 'change':
-            config.update(instances=3) if hasattr(config, 'update') else None
+        if MODE == 'change': config.add_metadata('changed', 'by a hook')
         return True
     def err_create_job(self, exc, config):
         print('err hook: %s' % exc)
@@ -248,6 +247,13 @@ def test_client_hooks_that_let_it_pass(cluster, run, made):
     assert [t["state"] for t in cluster.tasks(key, active=True)] != []
 
 
+def test_a_client_hook_changes_the_job(cluster, run, made):
+    key = made("hooked", mode="change")
+    task, = json.loads(run("job", "status", key, "--write-json").stdout)[0]["active"]
+    assert task["assignedTask"]["task"]["metadata"] == [{"key": "changed", "value": "by a hook"}]
+    assert "(key: 'changed', value: 'by a hook')" in run("job", "status", key).stdout
+
+
 # --- job status, list ------------------------------------------------------------------------
 
 def test_status(cluster, run, made):
@@ -339,6 +345,14 @@ def test_logs(cluster, run, made):
         done = run("task", "logs", *args)
         assert done.returncode == status and said in done.stderr and done.stdout == "", text_of(done)
         assert done.stderr.count("\n") == 1
+
+
+def test_logs_as_json(run, made):
+    key = made("counts", "--wait-until=FINISHED")
+    done = run("task", "logs", "--json", f"{key}/0", check=True)
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["line"] for row in rows] == [f"line {i}" for i in range(1, 6)]
+    assert {row["stream"] for row in rows} == {"stdout"} and len({row["task"] for row in rows}) == 1
 
 
 def test_follow_ends_with_the_task(run, made):

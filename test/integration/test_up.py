@@ -239,6 +239,23 @@ def test_without_root(cluster):
         assert cluster.all_pids() == []
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, to run tasks as others")
+def test_tasks_of_other_users(cluster):
+    """Below directories that are closed to them, as root's home is."""
+    os.chmod(cluster.file.parent, 0o700)
+    cluster.start()
+    key = "devcluster/nobody/devel/sleep"
+    cluster.file.write_text(JOBS.replace("getpass.getuser()", "'nobody'").replace(
+        "echo started", "touch mine && id -un; ls -d mine"))
+    cluster.davit("job", "create", "--wait-until=RUNNING", key, cluster.file)
+    wait_until("it wrote", lambda: cluster.davit("task", "logs", f"{key}/0").stdout == "nobody\nmine\n")
+    assert stat.S_IMODE(cluster.dir.stat().st_mode) == 0o711
+    for path in cluster.dir.iterdir():
+        assert path.name == "nodes" or stat.S_IMODE(path.stat().st_mode) & 0o077 == 0 or \
+            path.name == "up.out", path
+    assert stat.S_IMODE((cluster.dir / "nodes/node1/hooks.db").stat().st_mode) == 0o600
+
+
 @pytest.mark.skipif(missing_zookeeper() != "", reason=missing_zookeeper() or "-")
 def test_with_a_real_zookeeper(cluster, tmp_path):
     """Leaving one machine is a change of address: the same cluster, the same job."""

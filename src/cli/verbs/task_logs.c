@@ -59,13 +59,47 @@ static int find_task(struct cli *cli, struct client *client, const struct cli_ke
 struct follow {
     bool done;
     struct err err;
+    json_t *row;     /* with --json: task and stream, to which each line is added */
+    struct buf line; /* with --json: what has no end yet */
 };
+
+enum { LINE_CAP = 64 * 1024 }; /* A longer line is told in parts. */
+
+static void print_line(struct follow *follow)
+{
+    json_put_take(follow->row, "line", json_str_repaired(follow->line.data, follow->line.len));
+    cli_print_json(follow->row);
+    follow->line.len = 0;
+}
+
+static void add_json_lines(struct follow *follow, const char *bytes, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (bytes[i] != '\n') {
+            buf_add(&follow->line, &bytes[i], 1);
+        }
+        if (bytes[i] == '\n' || follow->line.len == LINE_CAP) {
+            print_line(follow);
+        }
+    }
+}
 
 static void on_bytes(struct client_call *call, const void *bytes, size_t len)
 {
-    (void)call;
-    (void)fwrite(bytes, 1, len, stdout);
+    struct follow *follow = call->data;
+
+    if (follow->row != NULL) {
+        add_json_lines(follow, bytes, len);
+    } else {
+        (void)fwrite(bytes, 1, len, stdout);
+    }
     (void)fflush(stdout);
+}
+
+static void follow_fini(struct follow *follow)
+{
+    json_decref(follow->row);
+    buf_fini(&follow->line);
 }
 
 static void on_end(struct client_call *call)
@@ -83,7 +117,7 @@ static int run_task_logs(struct verb_call *call, struct err *err)
     CLEANUP(mem_freep) char *task = NULL;
     CLEANUP_BUF path = { 0 };
     struct client *client = NULL;
-    struct follow follow = { 0 };
+    CLEANUP(follow_fini) struct follow follow = { 0 };
     struct client_call stream = { .data = &follow, .on_data = on_bytes };
 
     if (cli_instances_parse(call->operands[0], &key, &instances, err) < 0) {
@@ -106,9 +140,18 @@ static int run_task_logs(struct verb_call *call, struct err *err)
     client_query(&path, "stream", verb_flag(call, "stderr") ? "stderr" : "stdout");
     client_query(&path, "follow", verb_flag(call, "follow") ? "true" : NULL);
     client_query(&path, "run", verb_text(call, "run"));
+    if (call->cli->json) {
+        follow.row = json_object();
+        json_put_str(follow.row, "task", task);
+        json_put_str(follow.row, "stream", verb_flag(call, "stderr") ? "stderr" : "stdout");
+        buf_add_text(&follow.line, "");
+    }
     client_call_start(&stream, client, "GET", buf_text(&path), NULL, on_end);
     while (!follow.done) {
         (void)uv_run(&call->cli->loop, UV_RUN_ONCE);
+    }
+    if (follow.row != NULL && follow.line.len > 0) {
+        print_line(&follow);
     }
     if (follow.err.code < 0) {
         *err = follow.err;
@@ -124,7 +167,9 @@ const struct verb verb_task_logs = {
     .min_operands = 1,
     .max_operands = 2,
     .summary = "Print what a process of an instance wrote.",
-    .details = "Without PROCESS: the task's last process in order that has run.",
+    .details = "Without PROCESS: the task's last process in order that has run.\n"
+               "With --json an object a line: task, stream, line.",
     .options = options,
+    .json = true,
     .run = run_task_logs,
 };
