@@ -22,7 +22,6 @@
 #include "base/str.h"
 #include "base/tree.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -226,10 +225,6 @@ int journal_open(const char *path, struct hook_journal **ret_journal, struct err
 {
     CLEANUP(journal_closep) struct hook_journal *journal = mem_alloc(sizeof *journal);
 
-    /* What hooks print is nobody else's to read; SQLite's other files take this one's mode. */
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-
-    (void)fd_closep(&fd);
     if (db_open(path, DB_SYNC_NORMAL, BUSY_MS, &journal->db, err) < 0 ||
         db_exec(journal->db, schema, err) < 0 ||
         db_prepare(journal->db, sql_put, &journal->put, err) < 0 ||
