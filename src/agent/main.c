@@ -24,6 +24,7 @@
 #include "base/clock.h"
 #include "base/daemon.h"
 #include "base/file.h"
+#include "base/hostport.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/selfpath.h"
@@ -447,15 +448,13 @@ static int begin_http(struct agent *agent, char **ret_address, struct err *err)
 {
     CLEANUP(mem_freep) char *socket_path = file_join(agent->dir, "agent.sock");
     const char *listen = agent->options.listen ? agent->options.listen : "127.0.0.1:0";
-    const char *colon = strrchr(listen, ':');
-    CLEANUP(mem_freep) char *host = mem_strndup(listen, colon ? (size_t)(colon - listen) : 0);
+    CLEANUP(mem_freep) char *host = hostport_host(listen);
     struct httpd_options options = {
         .loop = agent->loop,
         .ctx = &agent->api,
         .token_file = agent->options.token_file,
     };
     uint16_t port = 0;
-    char text[16];
 
     options.routes = api_routes(&options.n_routes);
     if (httpd_new(&options, &agent->httpd, err) < 0 ||
@@ -468,11 +467,7 @@ static int begin_http(struct agent *agent, char **ret_address, struct err *err)
         host = mem_strdup(agent->host); /* Others cannot call a wildcard. */
     }
     *ret_address = str_printf("%s:%u", host, port);
-    if (agent->options.port_file) {
-        snprintf(text, sizeof(text), "%u\n", port);
-        return file_write(agent->options.port_file, text, strlen(text), 0644, false, err);
-    }
-    return 0;
+    return daemon_write_port(agent->options.port_file, port, err);
 }
 
 static void begin_watching(struct agent *agent, const char *address)

@@ -4,6 +4,7 @@
 
 #include "base/daemon.h"
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -42,6 +43,14 @@ void daemon_ready(int fd)
         (void)close(fd);
     }
     notify_systemd();
+}
+
+int daemon_write_port(const char *path, int port, struct err *err)
+{
+    char text[16];
+    int len = snprintf(text, sizeof text, "%d\n", port);
+
+    return path != NULL ? file_write(path, text, (size_t)len, 0644, false, err) : 0;
 }
 
 static void on_signal(uv_signal_t *handle, int signum)

@@ -11,6 +11,9 @@
  * serve now: writes "\n" to fd and closes it; fd -1 is nothing. */
 void daemon_ready(int fd);
 
+/* --port-file: one line with the port that we serve at; path NULL is nothing. */
+int daemon_write_port(const char *path, int port, struct err *err);
+
 struct daemon_stop;
 
 /* Fires on the loop at SIGTERM and SIGINT, once for each. */

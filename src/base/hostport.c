@@ -41,6 +41,13 @@ int hostport_parse(const char *text, struct sockaddr_storage *ret_addr, struct e
     return 0;
 }
 
+char *hostport_host(const char *text)
+{
+    const char *colon = strrchr(text, ':');
+
+    return colon != NULL ? mem_strndup(text, (size_t)(colon - text)) : mem_strdup(text);
+}
+
 bool hostport_is_loopback(const struct sockaddr_storage *addr)
 {
     if (addr->ss_family == AF_INET) {

@@ -10,4 +10,7 @@
  * anything else. */
 int hostport_parse(const char *text, struct sockaddr_storage *ret_addr, struct err *err);
 
+/* The text before the port, brackets kept; all of it when there is no ':'.  The caller's. */
+char *hostport_host(const char *text);
+
 bool hostport_is_loopback(const struct sockaddr_storage *addr);

@@ -279,6 +279,19 @@ static char **arguments(const struct service *service, int ready_fd)
     return argv;
 }
 
+/* Who waits at NOTIFY_SOCKET waits for the whole cluster, not for its first program. */
+static char **environment(void)
+{
+    char **env = mem_alloc(sizeof *env);
+
+    for (char **variable = environ; *variable != NULL; variable++) {
+        if (!str_starts(*variable, "NOTIFY_SOCKET=")) {
+            strv_add(&env, *variable);
+        }
+    }
+    return env;
+}
+
 static void advance(struct uplocal *up);
 static void start_service(struct service *service);
 
@@ -417,10 +430,11 @@ static int spawn(struct service *service, struct err *err)
     }
     CLEANUP(fd_closep) int write_end = ends[1];
     CLEANUP(strv_freep) char **argv = arguments(service, 3);
+    CLEANUP(strv_freep) char **env = environment();
     const struct child_fd fds[] = { { log_fd, 1 }, { log_fd, 2 }, { write_end, 3 } };
     const struct child_options options = {
         .argv = (const char *const *)argv,
-        .envp = (const char *const *)environ,
+        .envp = (const char *const *)env,
         .fds = fds,
         .n_fds = 3,
         .group = CHILD_GROUP_OWN, /* Ctrl-C is for us alone: we stop them in order. */

@@ -2,7 +2,7 @@
 
 /* guest: a co-process with a JSON-RPC channel, from start to reaped.
  *
- * It joins base/child.c (the process) and rpc.c (the channel) and says nothing
+ * It joins coproc.c (the process) and rpc.c (the channel) and says nothing
  * about what is called over it: that is config.c's, or the pod's.
  *
  *   RUNNING --guest_close--> CLOSING --channel closed, process ended, timer
@@ -17,17 +17,14 @@
 
 #include "guest/guest.h"
 
-#include "base/fault.h"
 #include "base/mem.h"
 #include "base/selfpath.h"
 #include "base/str.h"
+#include "guest/coproc.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
-#include <sys/socket.h>
 
 enum { KILL_AFTER_MS = 500 };
 
@@ -97,15 +94,6 @@ static void on_kill(uv_timer_t *timer)
     child_signal(&guest->child, SIGKILL);
 }
 
-/* The caller's environment with the channel's number in it. */
-static char **environment(const char *const *envp)
-{
-    char **copy = strv_dup((char *const *)(envp != NULL ? envp : (const char *const *)environ));
-
-    strv_addf(&copy, "DAVIT_GUEST_FD=%d", GUEST_FD);
-    return copy;
-}
-
 /* -I -S: neither the user's Python settings nor site packages slow the start; the
  * guest adds what user code may want to import. */
 static char **evaluator(void)
@@ -125,40 +113,28 @@ int guest_start(uv_loop_t *loop, const struct guest_options *options, struct gue
 {
     static const int own_stdio[] = { 0, 1, 2 };
     const int *stdio = options->stdio != NULL ? options->stdio : own_stdio;
-    CLEANUP(strv_freep) char **envp = environment(options->envp);
     CLEANUP(strv_freep) char **own_argv = options->argv == NULL ? evaluator() : NULL;
-    const char *const *argv = own_argv != NULL ? (const char *const *)own_argv : options->argv;
-    int pair[2];
-
-    if ((FAULT("guest.socketpair") ?: socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) <
-        0) {
-        return err_set(err, ERR_IO, "start %s: socketpair: %s", options->rpc.peer, strerror(errno));
-    }
-    CLEANUP(fd_closep) int ours = pair[0];
-    CLEANUP(fd_closep) int theirs = pair[1];
-    const struct child_fd fds[] = {
-        { stdio[0], 0 }, { stdio[1], 1 }, { stdio[2], 2 }, { theirs, GUEST_FD }
-    };
-    const struct child_options how = {
-        .argv = argv,
-        .envp = (const char *const *)envp,
+    const struct coproc_options how = {
+        .argv = own_argv != NULL ? (const char *const *)own_argv : options->argv,
+        .envp = options->envp,
+        .fd_variable = "DAVIT_GUEST_FD",
         .cwd = options->cwd,
-        .fds = fds,
-        .n_fds = sizeof fds / sizeof fds[0],
+        .stdio = { stdio[0], stdio[1], stdio[2] },
         .group = options->group,
         .death_signal = options->death_signal,
     };
     struct guest *guest = mem_alloc(sizeof *guest);
+    CLEANUP(fd_closep) int channel = -1;
 
     guest->child.data = guest->timer.data = guest;
     guest->kill_after_ms = options->kill_after_ms > 0 ? options->kill_after_ms : KILL_AFTER_MS;
-    if (child_start(&guest->child, loop, &how, on_ended, err) < 0) {
+    if (coproc_start(&guest->child, loop, &how, on_ended, &channel, err) < 0) {
         free(guest);
         return err_wrap(err, "start %s", options->rpc.peer);
     }
     int rv = uv_timer_init(loop, &guest->timer);
     assert(rv == 0);
-    guest->rpc = rpc_new(loop, TAKE_FD(ours), &options->rpc);
+    guest->rpc = rpc_new(loop, TAKE_FD(channel), &options->rpc);
     *ret_guest = guest;
     return 0;
 }

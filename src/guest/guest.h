@@ -8,10 +8,8 @@
 #include <uv.h>
 
 /* A process that stays and answers calls: started with one end of a socketpair
- * as its descriptor GUEST_FD, named to it by DAVIT_GUEST_FD in its environment. */
+ * as its descriptor COPROC_FD (coproc.h), named to it by DAVIT_GUEST_FD in its environment. */
 struct guest;
-
-enum { GUEST_FD = 3 };
 
 typedef void (*guest_close_cb)(void *data);
 

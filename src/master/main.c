@@ -8,6 +8,7 @@
 #include "base/args.h"
 #include "base/daemon.h"
 #include "base/file.h"
+#include "base/hostport.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -195,15 +196,13 @@ static int serve(struct program *program, struct err *err)
     CLEANUP(mem_freep) char *dir = file_absolute(options->dir);
     CLEANUP(mem_freep) char *path = file_join(dir, "api.sock");
     CLEANUP(mem_freep) char *address = NULL;
-    CLEANUP(mem_freep) char *host = NULL;
-    char text[16];
+    CLEANUP(mem_freep) char *host = hostport_host(options->listen);
     uint16_t port;
 
     if (master_api_listen(program->api, options->listen, &port, err) < 0 ||
         master_api_listen_unix(program->api, path, err) < 0) {
         return err->code;
     }
-    host = mem_strndup(options->listen, (size_t)(strrchr(options->listen, ':') - options->listen));
     address = str_printf("%s:%u", host, (unsigned)port);
     program->contact = json_object();
     json_put_str(program->contact, "address", address);
@@ -211,11 +210,7 @@ static int serve(struct program *program, struct err *err)
     json_put_int(program->contact, "pid", getpid());
     json_put_str(program->contact, "host", program->host);
     log_info("serving address=%s socket=%s", address, path);
-    (void)snprintf(text, sizeof(text), "%u\n", (unsigned)port);
-    if (options->port_file != NULL) {
-        return file_write(options->port_file, text, strlen(text), 0644, false, err);
-    }
-    return 0;
+    return daemon_write_port(options->port_file, port, err);
 }
 
 static int connect_store(struct program *program, struct err *err)

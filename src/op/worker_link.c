@@ -17,19 +17,15 @@
 #include "op/worker_link.h"
 
 #include "base/child.h"
-#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/selfpath.h"
 #include "base/str.h"
+#include "guest/coproc.h"
 #include "master/op_proto.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/socket.h>
-
-enum { CHANNEL_FD = 3 };
 
 struct worker_link {
     struct worker_link_options options;
@@ -88,54 +84,27 @@ static void on_channel_end(struct rpc *rpc, const struct err *why, void *data)
     }
 }
 
-extern char **environ;
-
-static char **make_env(void)
-{
-    char **env = mem_alloc(sizeof *env);
-
-    for (size_t i = 0; environ[i] != NULL; i++) {
-        if (!str_starts(environ[i], OP_PROTO_FD_ENV "=")) {
-            strv_add(&env, environ[i]);
-        }
-    }
-    strv_addf(&env, "%s=%d", OP_PROTO_FD_ENV, CHANNEL_FD);
-    return env;
-}
-
 static int spawn(struct worker_link *link, struct err *err)
 {
     CLEANUP(mem_freep) char *program = selfpath_program("op");
-    CLEANUP(strv_freep) char **env = make_env();
-    const char *argv[] = { program, "--worker", NULL };
-    int pair[2];
-
-    if ((FAULT("op.socketpair") ?: socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) < 0) {
-        return err_set(err, ERR_IO, "socketpair: %s", strerror(errno));
-    }
-    CLEANUP(fd_closep) int ours = pair[0];
-    CLEANUP(fd_closep) int theirs = pair[1];
-    const struct child_fd fds[] = { { theirs, CHANNEL_FD },
-                                    { STDERR_FILENO, 1 },
-                                    { STDERR_FILENO, 2 } };
+    const char *const argv[] = { program, "--worker", NULL };
+    const struct coproc_options how = {
+        .argv = argv,
+        .fd_variable = OP_PROTO_FD_ENV,
+        .stdio = { -1, STDERR_FILENO, STDERR_FILENO },
+        .group = CHILD_GROUP_OWN,
+        .death_signal = SIGKILL,
+    };
+    CLEANUP(fd_closep) int channel = -1;
 
     memset(&link->child, 0, sizeof link->child);
     link->child.data = link;
-    if (child_start(&link->child, link->options.loop,
-                    &(struct child_options){
-                        .argv = argv,
-                        .envp = (const char *const *)env,
-                        .fds = fds,
-                        .n_fds = sizeof fds / sizeof fds[0],
-                        .group = CHILD_GROUP_OWN,
-                        .death_signal = SIGKILL,
-                    },
-                    on_exit_of, err) < 0) {
+    if (coproc_start(&link->child, link->options.loop, &how, on_exit_of, &channel, err) < 0) {
         return err_code(err);
     }
     link->alive = true;
     link->n_channels++;
-    link->rpc = rpc_new(link->options.loop, TAKE_FD(ours), &link->config);
+    link->rpc = rpc_new(link->options.loop, TAKE_FD(channel), &link->config);
     return 0;
 }
 

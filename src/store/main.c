@@ -49,11 +49,7 @@ static void on_stop(struct daemon_stop *stop)
 
 static int announce(const struct options *options, int port, struct err *err)
 {
-    char text[16];
-
-    (void)snprintf(text, sizeof text, "%d\n", port);
-    if (options->port_file != NULL &&
-        file_write(options->port_file, text, strlen(text), 0644, false, err) < 0) {
+    if (daemon_write_port(options->port_file, port, err) < 0) {
         return err_code(err);
     }
     log_info("serving port=%d dir=%s", port, options->dir);

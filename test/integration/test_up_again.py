@@ -86,6 +86,20 @@ def test_what_it_writes_is_private(cluster):
         assert (cluster.dir / name).stat().st_mode & 0o077 == 0, name
 
 
+def test_systemd_is_told_once_and_when_the_cluster_is_there(cluster, tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(tmp_path / "notify"))
+        cluster.env["NOTIFY_SOCKET"] = str(tmp_path / "notify")
+        cluster.start()
+        sock.settimeout(10)
+        assert sock.recv(100) == b"READY=1"
+        cluster.davit("node", "list")
+        cluster.stop()
+        sock.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            sock.recv(100)
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="tasks become other users only under root")
 def test_root_runs_tasks_of_other_roles(tmp_path):
     with tempfile.TemporaryDirectory() as folder:

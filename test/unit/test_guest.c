@@ -112,6 +112,21 @@ static void evaluator_says_hello_and_ends_with_its_channel(void **state)
     world_close(&w);
 }
 
+static void stray_variable_does_not_lead_astray(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_open(&w);
+    assert_int_equal(setenv("DAVIT_GUEST_FD", "99", 1), 0);
+    assert_int_equal(world_start(&w, NULL), 0);
+    assert_int_equal(unsetenv("DAVIT_GUEST_FD"), 0);
+    rpc_hello_start(&w.call, guest_rpc(w.guest), 5000, on_call);
+    spin(&w, &w.fired);
+    assert_int_equal(w.err.code, 0);
+    world_close(&w);
+}
+
 static void deaf_guest_is_killed_on_close(void **state)
 {
     static const char *const argv[] = { "/bin/sh", "-c", "trap '' TERM; exec 3>&-; exec sleep 60",
@@ -216,6 +231,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(evaluator_says_hello_and_ends_with_its_channel),
+        cmocka_unit_test(stray_variable_does_not_lead_astray),
         cmocka_unit_test(deaf_guest_is_killed_on_close),
         cmocka_unit_test(guest_that_dies_ends_its_call),
         cmocka_unit_test(guest_that_talks_nonsense_ends_its_call),

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/hostport.h"
 
+#include "base/mem.h"
+
 #include "test.h"
 
 #include <arpa/inet.h>
@@ -40,9 +42,27 @@ static void anything_else_is_refused(void **state)
     }
 }
 
+static void host_is_what_stands_before_the_port(void **state)
+{
+    static const char *const rows[][2] = {
+        { "10.1.2.3:80", "10.1.2.3" },
+        { "[::1]:0", "[::1]" },
+        { "localhost", "localhost" },
+        { ":7", "" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        CLEANUP(mem_freep) char *host = hostport_host(rows[i][0]);
+
+        assert_string_equal(host, rows[i][1]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(host_is_what_stands_before_the_port),
         cmocka_unit_test(numeric_addresses_of_both_families),
         cmocka_unit_test(anything_else_is_refused),
     };

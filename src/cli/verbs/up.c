@@ -134,10 +134,8 @@ static void on_up(struct uplocal *up, const struct err *err, void *data)
     session->err = *err;
     if (err->code == 0) {
         print_next_steps(session);
-        if (session->report_fd >= 0) {
-            daemon_ready(session->report_fd);
-            session->report_fd = -1;
-        }
+        daemon_ready(session->report_fd);
+        session->report_fd = -1;
     }
 }
 

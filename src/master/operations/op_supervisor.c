@@ -21,21 +21,19 @@
 #include "master/operations/op_supervisor.h"
 
 #include "base/child.h"
-#include "base/fault.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/selfpath.h"
 #include "base/sm.h"
 #include "base/str.h"
+#include "guest/coproc.h"
 #include "master/op_proto.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 
-enum { LINGER_MS = 15000, CHANNEL_FD = 3 };
+enum { LINGER_MS = 15000 };
 enum { UP, DEAF, GONE };
 
 static const struct sm_state states[] = {
@@ -133,55 +131,27 @@ static void on_channel_end(struct rpc *rpc, const struct err *why, void *data)
     }
 }
 
-extern char **environ;
-
-/* Our environment, with the channel's number. */
-static char **make_env(void)
-{
-    char **env = mem_alloc(sizeof *env);
-
-    for (size_t i = 0; environ[i] != NULL; i++) {
-        if (!str_starts(environ[i], OP_PROTO_FD_ENV "=") && !str_starts(environ[i], "NOTIFY_")) {
-            strv_add(&env, environ[i]);
-        }
-    }
-    strv_addf(&env, "%s=%d", OP_PROTO_FD_ENV, CHANNEL_FD);
-    return env;
-}
-
 static int spawn(struct op_supervisor *supervisor, struct err *err)
 {
     CLEANUP(mem_freep) char *program = selfpath_program("op");
-    CLEANUP(strv_freep) char **env = make_env();
-    const char *argv[] = { program, NULL };
-    int pair[2];
-
-    if ((FAULT("op.socketpair") ?: socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) < 0) {
-        return err_set(err, ERR_IO, "socketpair: %s", strerror(errno));
-    }
-    CLEANUP(fd_closep) int ours = pair[0];
-    CLEANUP(fd_closep) int theirs = pair[1];
-    const struct child_fd fds[] = { { theirs, CHANNEL_FD },
-                                    { STDERR_FILENO, 1 },
-                                    { STDERR_FILENO, 2 } };
-    const struct child_options options = {
+    const char *const argv[] = { program, NULL };
+    const struct coproc_options how = {
         .argv = argv,
-        .envp = (const char *const *)env,
+        .fd_variable = OP_PROTO_FD_ENV,
         .cwd = "/",
-        .fds = fds,
-        .n_fds = sizeof fds / sizeof fds[0],
+        .stdio = { -1, STDERR_FILENO, STDERR_FILENO },
         .group = CHILD_GROUP_OWN,
         .death_signal = SIGTERM,
     };
+    CLEANUP(fd_closep) int channel = -1;
 
     supervisor->child.data = supervisor;
-    CRASH_POINT("master.op.spawn");
-    if (child_start(&supervisor->child, supervisor->options.loop, &options, on_exit_of, err) < 0) {
+    if (coproc_start(&supervisor->child, supervisor->options.loop, &how, on_exit_of, &channel,
+                     err) < 0) {
         return err_code(err);
     }
-    CRASH_POINT("master.op.spawned");
     supervisor->started = true;
-    supervisor->rpc = rpc_new(supervisor->options.loop, TAKE_FD(ours), &supervisor->config);
+    supervisor->rpc = rpc_new(supervisor->options.loop, TAKE_FD(channel), &supervisor->config);
     return 0;
 }
 
