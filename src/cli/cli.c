@@ -363,6 +363,8 @@ void cli_progress(struct cli *cli, const char *message)
     }
 }
 
+enum { INTERRUPTED_STATUS = 130 }; /* As ERR_CANCELED says; its table is not for handlers. */
+
 /* Written while SIGINT is held back, read by its handler. */
 static char interrupt_line[256];
 
@@ -370,7 +372,7 @@ static void on_interrupt(int sig)
 {
     (void)sig;
     (void)!write(STDERR_FILENO, interrupt_line, strlen(interrupt_line));
-    _exit(err_exit_status(ERR_CANCELED));
+    _exit(INTERRUPTED_STATUS);
 }
 
 void cli_catch_interrupt(void)

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/str.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
@@ -240,10 +241,9 @@ static void answer_tasks(struct httpd_request *req, struct state *state)
     }
     free(jobs);
     job_key_fini(&pattern);
-    master_api_reply_list_take(req, state, items,
-                               json_array_size(items) < (size_t)limit
-                                   ? NULL
-                                   : json_sprintf("%lld", (long long)(cursor + limit)));
+    master_api_reply_list_take(
+        req, state, items,
+        json_array_size(items) < (size_t)limit ? NULL : json_sprintf("%" PRId64, cursor + limit));
 }
 
 void api_get_tasks(struct httpd_request *req)
