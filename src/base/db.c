@@ -44,6 +44,8 @@ static int failed(struct db *db, int code, const char *what, struct err *err)
     }
 }
 
+enum { WAL_PAUSE_MS = 5 };
+
 /* Before SQLite makes it by the umask: what is kept there is for this user's programs alone. */
 static void make_private(const char *path)
 {
@@ -51,6 +53,21 @@ static void make_private(const char *path)
 
     if (path[0] != ':') {
         fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    }
+}
+
+/* SQLite does not wait by itself for another one that turns the same new database into WAL
+ * mode: two opening it at once would fail one of them. */
+static int use_wal(struct db *db, unsigned busy_ms, struct err *err)
+{
+    for (unsigned waited_ms = 0;; waited_ms += WAL_PAUSE_MS) {
+        if (db_exec(db, "PRAGMA journal_mode=WAL", err) == 0) {
+            return 0;
+        }
+        if (err->code != ERR_TIMEOUT || waited_ms >= busy_ms) {
+            return err_code(err);
+        }
+        (void)sqlite3_sleep(WAL_PAUSE_MS);
     }
 }
 
@@ -67,7 +84,7 @@ int db_open(const char *path, enum db_sync sync, unsigned busy_ms, struct db **r
         return err_wrap(err, "database %s", path);
     }
     (void)sqlite3_busy_timeout(db->handle, (int)busy_ms);
-    if (db_exec(db, "PRAGMA journal_mode=WAL", err) < 0 ||
+    if (use_wal(db, busy_ms, err) < 0 ||
         db_exec(db, sync == DB_SYNC_FULL ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL",
                 err) < 0) {
         return err_wrap(err, "database %s", path);

@@ -628,7 +628,7 @@ def test_operation_hooks_run_once_for_a_token(node):
     assert out.read_text() == "1\n"  # joined, then answered from the journal
     for _, doc in results:
         runs = {run["hook"]: run for run in doc["runs"]}
-        assert runs["10-good"]["outcome"] == "ok" and runs["20-bad"]["outcome"] == "failed"
+        assert runs["10-good"]["outcome"] == "ok" and runs["20-bad"]["outcome"] == "refused"
         assert "no room" in runs["20-bad"]["output_head"]
         assert runs["10-good"]["node"] == node.name and runs["10-good"]["level"] == "operation"
     assert run_hooks(node, token="op-9.1")[0] == 200
