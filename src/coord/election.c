@@ -28,6 +28,7 @@
 #include "base/str.h"
 #include "coord/zk_watch.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { RETRY_MS = 200, SEQUENCE_DIGITS = 10 };
@@ -50,7 +51,8 @@ struct election {
     struct zk *zk;
     struct sm sm;
     char token[ID_TOKEN_SIZE];
-    char *own; /* Path of our node; NULL while unknown. */
+    bool owned; /* The token is the owner's. */
+    char *own;  /* Path of our node; NULL while unknown. */
     char *predecessor;
     struct zk_req req;
     struct zk_watch watch; /* Of the predecessor, or of our own node while leading. */
@@ -212,7 +214,8 @@ static void find_place(const struct election *election, const struct zk_req *req
     const char *before = NULL;
 
     for (size_t i = 0; i < req->n_children; i++) {
-        if (str_starts(req->children[i], election->token)) {
+        if (str_starts(req->children[i], election->token) &&
+            (own == NULL || strcmp(sequence(req->children[i]), sequence(own)) < 0)) {
             own = req->children[i];
         }
     }
@@ -314,6 +317,7 @@ void election_start(const struct election_options *options, struct election **re
     char *bytes = mem_alloc(options->len + 1);
 
     election->options = *options;
+    election->owned = options->token != NULL;
     election->options.path = mem_strdup(options->path);
     election->options.epoch_path =
         options->epoch_path != NULL ? mem_strdup(options->epoch_path) : NULL;
@@ -322,12 +326,20 @@ void election_start(const struct election_options *options, struct election **re
     election->zk = options->zk;
     election->req.data = election;
     election->listener.data = election;
-    id_token(election->token);
+    if (options->token != NULL) {
+        (void)snprintf(election->token, sizeof election->token, "%s", options->token);
+    } else {
+        id_token(election->token);
+    }
     sm_init(&election->sm, states, JOINING);
     uv_timer_init(zk_loop(options->zk), &election->timer);
     election->timer.data = election;
     zk_listen(options->zk, &election->listener, on_state);
-    join(election);
+    if (election->owned) {
+        list(election); /* It may be there. */
+    } else {
+        join(election);
+    }
     *ret_election = election;
 }
 
@@ -352,7 +364,8 @@ static void on_withdrawn(struct zk_req *req)
 {
     struct election *election = req->data;
 
-    /* If it failed, the session's end takes the node away. */
+    /* If it failed, the session's end takes the node away, or its owner's next candidacy finds
+     * it by the token. */
     uv_close((uv_handle_t *)&election->timer, on_closed);
 }
 
@@ -363,7 +376,7 @@ void election_close(struct election *election, election_cb cb, void *data)
     sm_move(&election->sm, CLOSING);
     election->close_cb = cb;
     election->close_data = data;
-    if (election->own != NULL) {
+    if (election->own != NULL && (!election->owned || zk_state(election->zk) == ZK_CONNECTED)) {
         zk_delete(election->zk, &election->req, election->own, ZK_ANY_VERSION, on_withdrawn);
     } else {
         uv_close((uv_handle_t *)&election->timer, on_closed);

@@ -18,6 +18,9 @@ struct election_options {
     const char *bytes; /* What the candidate's node says, an address for instance. */
     size_t len;
     const char *epoch_path; /* "/davit/epoch", or NULL to lead without one (epoch 0). */
+    /* Marks the node as the candidate's own; unique.  One who stands again later in the same
+     * session under the same token finds a node that it could not delete.  NULL: a new one. */
+    const char *token;
     election_leader_cb on_leader;
     /* At once on expiry; when the connection is lost, early enough that no other can lead
      * before: after a quarter of the session timeout without contact. */
@@ -28,8 +31,9 @@ struct election_options {
 /* Copies the options' strings. */
 void election_start(const struct election_options *options, struct election **ret_election);
 
-/* Withdraws: deletes its node (at most op_timeout_ms), frees it, then cb (may be NULL).  No
- * on_lost comes from this: the owner knows. */
+/* Withdraws: deletes its node (at most op_timeout_ms; with a token of the owner's only while there
+ * is a connection), frees it, then cb (may be NULL).  No on_lost comes from this: the owner
+ * knows. */
 void election_close(struct election *election, election_cb cb, void *data);
 
 bool election_is_leader(const struct election *election);

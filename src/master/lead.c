@@ -15,6 +15,7 @@
 #include "master/lead.h"
 
 #include "base/fault.h"
+#include "base/id.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -33,6 +34,7 @@ enum { AGAIN_MS = 1000, CONTACT_CAP = 4096 };
 struct lead {
     struct lead_options options;
     struct election *election; /* NULL while we have left it. */
+    char token[ID_TOKEN_SIZE]; /* Of all our candidacies: none stands behind a forgotten one. */
     struct election_observer *observer;
     json_t *leader;
     uv_timer_t again;
@@ -200,6 +202,7 @@ static void stand(struct lead *lead)
                                         .bytes = contact,
                                         .len = strlen(contact),
                                         .epoch_path = EPOCH_PATH,
+                                        .token = lead->token,
                                         .on_leader = on_leader,
                                         .on_lost = on_lost,
                                         .data = lead };
@@ -233,6 +236,7 @@ void lead_start(const struct lead_options *options, struct lead **ret_lead)
     struct lead *lead = mem_alloc(sizeof(*lead));
 
     lead->options = *options;
+    id_token(lead->token);
     uv_timer_init(options->loop, &lead->again);
     lead->again.data = lead;
     *ret_lead = lead; /* Before anything can call back. */

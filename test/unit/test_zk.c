@@ -476,6 +476,7 @@ static void an_expired_session_is_renewed(void **state)
 
 struct candidate {
     struct election *election;
+    const char *token;
     int64_t epoch;
     unsigned led, lost;
 };
@@ -505,11 +506,40 @@ static void stand(struct zk *zk, const char *name, struct candidate *candidate)
                                         .bytes = name,
                                         .len = strlen(name),
                                         .epoch_path = "/davit/epoch",
+                                        .token = candidate->token,
                                         .on_leader = on_leader,
                                         .on_lost = on_lost,
                                         .data = candidate };
 
     election_start(&options, &candidate->election);
+}
+
+static void on_withdrawn(void *data)
+{
+    *(bool *)data = true;
+}
+
+/* What it could not delete would stand before it for as long as the session lives. */
+static void who_stands_again_does_not_wait_for_itself(void **state)
+{
+    struct fixture *f = *state;
+    struct candidate a = { .token = "mine" };
+    bool withdrawn = false;
+
+    stand(f->a.zk, "a", &a);
+    turn_until(f, a.led == 1);
+    zk_server_kill(&server);
+    turn_until(f, zk_state(f->a.zk) == ZK_SUSPENDED);
+    uint64_t began_ms = clock_now_ms();
+    election_close(a.election, on_withdrawn, &withdrawn);
+    turn_until(f, withdrawn);
+    assert_true(clock_now_ms() - began_ms < 1000); /* Nobody is there to wait for. */
+    zk_server_spawn(&server);
+    stand(f->a.zk, "a", &a);
+    turn_until(f, a.led == 2);
+    withdrawn = false;
+    election_close(a.election, on_withdrawn, &withdrawn);
+    turn_until(f, withdrawn);
 }
 
 static char leader[32];
@@ -622,6 +652,7 @@ int main(int argc, char **argv)
         TEST(thousands_of_watches),
         TEST(an_expired_session_is_renewed),
         TEST(one_leads_and_the_next_follows),
+        TEST(who_stands_again_does_not_wait_for_itself),
         TEST(credentials_keep_others_out),
         TEST(addresses_are_checked),
     };
