@@ -105,10 +105,13 @@ static int read_env(const json_t *doc, char ***ret_env, struct err *err)
 }
 
 /* The records of a run that ended before, if all of them say how. */
-static json_t *recorded_runs(const struct api *api, const char *key)
+static json_t *recorded_runs(const struct api *api, const json_t *doc, const char *key)
 {
     CLEANUP(json_freep) json_t *records = NULL;
-    struct journal_query query = { .token = key, .level = "operation", .limit = 1000 };
+    /* By the operation there is an index, by the token none. */
+    struct journal_query query = {
+        .token = key, .op_id = json_str_or(doc, "op_id", NULL), .level = "operation", .limit = 1000
+    };
     json_t *record = NULL;
     int64_t next = 0;
     size_t i = 0;
@@ -214,7 +217,7 @@ static int run_hooks(struct api *api, struct httpd_request *req, struct err *err
         run->waiters[run->n_waiters++] = req;
         return 0;
     }
-    recorded = recorded_runs(api, key);
+    recorded = recorded_runs(api, doc, key);
     if (recorded) {
         httpd_reply_json_take(req, 200, json_pack("{s:O}", "runs", recorded));
         return 0;
@@ -258,6 +261,7 @@ static void get_hook_runs(struct httpd_request *req)
         .level = query_text(req, "level"),
         .node = query_text(req, "node"),
         .event = query_text(req, "event"),
+        .newest = str_eq(httpd_query(req, "newest"), "true"),
         .failed = str_eq(httpd_query(req, "failed"), "true"),
     };
     json_t *items = NULL;

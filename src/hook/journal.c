@@ -303,7 +303,7 @@ static void add_where(struct buf *sql, const struct journal_query *query)
         buf_add_text(sql, " AND (token = ?7 OR substr(token, 1, length(?7) + 1) = ?7 || '.')");
     }
     buf_add_text(sql, query->failed ? " AND bad = 1" : "");
-    buf_add_text(sql, " ORDER BY seq LIMIT ?8");
+    buf_add_text(sql, query->newest ? " ORDER BY seq DESC LIMIT ?8" : " ORDER BY seq LIMIT ?8");
 }
 
 static void bind_where(struct db_stmt *stmt, const struct journal_query *query)
@@ -332,6 +332,16 @@ static void bind_where(struct db_stmt *stmt, const struct journal_query *query)
     }
 }
 
+static json_t *reversed(const json_t *items)
+{
+    json_t *other = json_array();
+
+    for (size_t i = json_array_size(items); i > 0; i--) {
+        json_array_append(other, json_array_get(items, i - 1));
+    }
+    return other;
+}
+
 int journal_query(struct hook_journal *journal, const struct journal_query *query,
                   json_t **ret_items, int64_t *ret_next, struct err *err)
 {
@@ -352,8 +362,8 @@ int journal_query(struct hook_journal *journal, const struct journal_query *quer
     bind_where(stmt, query);
     while ((row = db_step(stmt, err)) == 1) {
         if (json_array_size(items) == (size_t)limit) {
-            *ret_next = last;
-            *ret_items = TAKE(items);
+            *ret_next = query->newest ? 0 : last;
+            *ret_items = query->newest ? reversed(items) : TAKE(items);
             return 0;
         }
         if (read_json(stmt, 1, items, err) < 0) {
@@ -365,7 +375,7 @@ int journal_query(struct hook_journal *journal, const struct journal_query *quer
         return err_wrap(err, "read hook runs");
     }
     *ret_next = 0;
-    *ret_items = TAKE(items);
+    *ret_items = query->newest ? reversed(items) : TAKE(items);
     return 0;
 }
 

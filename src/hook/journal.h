@@ -30,6 +30,7 @@ struct journal_query {
     const char *node;
     const char *event;
     const char *token; /* The exact token, or all that begin with token and '.'. */
+    bool newest;       /* The newest that fit the limit, instead of the oldest; no cursor. */
     bool failed;       /* Only failed, refused, timed_out, unstartable, lost. */
     int64_t after;     /* A cursor that an earlier query gave. */
     int limit;         /* Default 100, at most 1,000. */

@@ -32,7 +32,7 @@ enum {
 
 struct options {
     const char *zk, *zk_auth_file, *dir, *cluster, *listen, *port_file, *token_file, *hooks_dir;
-    int64_t op_term_ms, node_lost_ms, session_ms, keep_hook_runs, ready_fd;
+    int64_t op_term_ms, op_work_ms, node_lost_ms, session_ms, keep_hook_runs, ready_fd;
 };
 
 struct program {
@@ -149,6 +149,8 @@ static int parse(int argc, char **argv, struct options *options, struct err *err
           &options->hooks_dir, 0, 0 },
         { "op-term-ms", 0, ARGS_INT, "MS", "deadline of an operation hook (900000)",
           &options->op_term_ms, 1, INT32_MAX },
+        { "op-work-ms", 0, ARGS_INT, "MS", "deadline of an operation's work (3600000)",
+          &options->op_work_ms, 1, INT32_MAX },
         { "node-lost-ms", 0, ARGS_INT, "MS", "a node away this long loses its tasks (60000)",
           &options->node_lost_ms, 0, INT32_MAX },
         { "session-ms", 0, ARGS_INT, "MS", "session timeout to the store (10000)",
@@ -241,6 +243,7 @@ static void start_operations(struct program *program)
         .node = program->host,
         .token_file = options->token_file,
         .op_term_ms = (uint64_t)options->op_term_ms,
+        .op_work_ms = (uint64_t)options->op_work_ms,
         .keep_hook_runs = options->keep_hook_runs,
         .other_master_ms = (uint64_t)options->session_ms + OTHER_MASTER_EXTRA_MS,
     };

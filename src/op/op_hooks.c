@@ -116,7 +116,7 @@ static bool has_ended(const json_t *items, const char *name)
 static bool all_ended(struct op_hooks *hooks, const struct op_hooks_spec *spec)
 {
     CLEANUP(mem_freep) char *token = str_printf("%s.%s", spec->token, spec->event);
-    struct journal_query query = { .token = token, .limit = MAX_KNOWN };
+    struct journal_query query = { .token = token, .op_id = spec->op_id, .limit = MAX_KNOWN };
     CLEANUP(json_freep) json_t *items = NULL;
     struct hook_dir dir = { 0 };
     struct err err = { 0 };

@@ -13,7 +13,8 @@
  * opcode follows.
  * Failures: end of file or an error from the master at any step means that this
  * davit-op does not count any more: give_up() kills worker and hooks and exits;
- * whoever leads starts another one.  A worker's death is just an outcome.
+ * whoever leads starts another one.  A worker's death is just an outcome, and so is work
+ * that passes its deadline: it failed, and what it did stays done.
  * Invariants: the lock is held from before the first step until the process
  * ends, so a free lock means that nothing of this operation is being done.  At
  * most one of call, hooks and worker is under way.
@@ -53,7 +54,8 @@ struct runner {
     struct rpc_config config;
     struct rpc_call call;
     struct daemon_stop stop;
-    uv_timer_t timer; /* Lock retries, then the last deadline. */
+    uv_timer_t timer;      /* Lock retries, then the last deadline. */
+    uv_timer_t work_timer; /* The work's deadline. */
     struct op_hooks *hooks;
     struct worker_link *worker;
     int lock_fd;
@@ -64,6 +66,7 @@ struct runner {
     /* The operation. */
     json_t *hello;
     uint64_t number, lock_deadline_ms;
+    uint64_t work_ms; /* 0: as long as it takes. */
     int64_t attempt;
     const char *lock;
     bool again; /* Mode disappeared. */
@@ -97,6 +100,7 @@ static void on_part_closed(void *data)
 
     if (--runner->open_parts == 0) {
         uv_close((uv_handle_t *)&runner->timer, NULL);
+        uv_close((uv_handle_t *)&runner->work_timer, NULL);
         daemon_stop_close(&runner->stop);
     }
 }
@@ -555,10 +559,24 @@ static const struct rpc_method worker_methods[] = {
     { NULL, NULL },
 };
 
+/* The worker, or what it waits for in the master, does not end: the operation does. */
+static void on_work_late(uv_timer_t *timer)
+{
+    struct runner *runner = timer->data;
+    CLEANUP(mem_freep)
+    char *message = str_printf("the work did not end within %" PRIu64 " s", runner->work_ms / 1000);
+
+    worker_link_abort(runner->worker);
+    set_error(runner, message, NULL);
+    add_log(runner, message);
+    advance(runner, LIFE_EV_FAILED);
+}
+
 static void on_worked(const struct err *err, bool died, const json_t *result, void *data)
 {
     struct runner *runner = data;
 
+    (void)uv_timer_stop(&runner->work_timer);
     if (died) {
         set_error(runner, "the worker process disappeared", NULL);
         add_log(runner, "The worker process disappeared");
@@ -578,6 +596,9 @@ static void do_work(struct runner *runner)
     json_t *params = json_pack("{s:s, s:O?, s:O?}", "op", runner->op_code, "input",
                                json_object_get(runner->opcode, "input"), "vars", runner->vars);
 
+    if (runner->work_ms > 0) {
+        (void)uv_timer_start(&runner->work_timer, on_work_late, runner->work_ms, 0);
+    }
     worker_link_run(runner->worker, params, on_worked, runner);
 }
 
@@ -705,6 +726,7 @@ static void on_hello(struct rpc_call *call)
     runner->attempt = json_int_or(runner->hello, "attempt", 0);
     runner->again = str_eq(json_str_or(runner->hello, "mode", ""), OP_MODE_DISAPPEARED);
     runner->lock = json_str_or(runner->hello, "lock", "");
+    runner->work_ms = (uint64_t)json_int_or(runner->hello, "work_ms", 0);
     runner->lock_deadline_ms = clock_now_ms() + LOCK_WAIT_MS;
     runner->hooks = op_hooks_new(&(struct op_hooks_options){
         .loop = &runner->loop,
@@ -744,6 +766,8 @@ static void start(struct runner *runner, int fd)
     (void)uv_timer_init(&runner->loop, &runner->timer);
     runner->timer.data = runner;
     uv_unref((uv_handle_t *)&runner->timer);
+    (void)uv_timer_init(&runner->loop, &runner->work_timer);
+    runner->work_timer.data = runner;
     runner->stop.data = runner;
     daemon_stop_start(&runner->stop, &runner->loop, on_stop);
     runner->rpc = rpc_new(&runner->loop, fd, &runner->config);

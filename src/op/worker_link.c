@@ -4,6 +4,7 @@
  *
  *   IDLE --run--> WORKING --answered--> IDLE
  *   any --process or channel ended--> DEAD --run--> (another one) WORKING
+ *   WORKING --abort--> DEAD
  *   any --close--> CLOSING -> freed
  *
  * Happy path: one worker serves all opcodes of an operation.
@@ -120,7 +121,7 @@ static void try_spawn(struct worker_link *link)
 static void outcome(struct worker_link *link, const struct err *err, bool died,
                     const json_t *result)
 {
-    if (!link->closing) {
+    if (!link->closing && link->cb != NULL) {
         link->cb(err, died, result, link->data);
     }
 }
@@ -225,6 +226,16 @@ void worker_link_run(struct worker_link *link, const json_t *params, worker_link
     } else {
         step(link); /* Now, or when what is left of the last one has closed. */
     }
+}
+
+void worker_link_abort(struct worker_link *link)
+{
+    link->cb = NULL;
+    json_decref(TAKE(link->params));
+    if (link->alive) {
+        child_signal_group(&link->child, SIGKILL);
+    }
+    close_channel(link);
 }
 
 void worker_link_close(struct worker_link *link, void (*cb)(void *data), void *data)

@@ -28,5 +28,8 @@ void *worker_link_owner(const struct worker_link *link);
 /* One at a time.  Starts another worker first if this one died while it had nothing to do. */
 void worker_link_run(struct worker_link *link, const json_t *params, worker_link_cb cb, void *data);
 
+/* Kills the worker at work: its outcome does not come any more. */
+void worker_link_abort(struct worker_link *link);
+
 /* Kills it; when it is gone frees the link, then cb.  No outcome comes any more. */
 void worker_link_close(struct worker_link *link, void (*cb)(void *data), void *data);

@@ -5,6 +5,7 @@ What a master does with jobs, tasks and nodes, and that none of it is lost when 
 or the store, dies.  Contract: aurora.md 4.1-4.3, docs/architecture.md.
 """
 import json
+import time
 import uuid
 
 import pytest
@@ -297,3 +298,42 @@ def test_kill_9_at_a_write_loses_nothing(tmp_path, store, point):
             ids = {task["id"] for task in two.tasks()}
             assert set(agent.intents()) == ids
             assert sorted(task["instance"] for task in two.tasks()) == list(range(count))
+
+
+def test_work_that_never_ends_fails_at_its_deadline(tmp_path, store):
+    with masters(Master(tmp_path, store, args=["--op-work-ms", "600"])) as (master,), \
+            FakeAgent(store) as agent:
+        wait_until("the node is known", lambda: master.get("/v1/nodes")["items"])
+        master.wait(master.create())
+        agent.run_all()
+        master.wait_states(["RUNNING"])
+        operation = master.wait(master.kill_job())  # The agent never says that it ended.
+        assert operation["state"] == "failed"
+        assert "did not end within" in operation["opcodes"][0]["error"]
+        master.wait_states(["KILLING"])  # What was asked for stays asked for.
+        agent.stop_all()
+        master.wait_states([])
+        again = master.wait(master.kill_job())
+        assert again["state"] == "succeeded", again
+
+
+def test_the_timeline_shows_the_newest_runs(master):
+    def records(first, last):
+        return [{"run_id": str(uuid.uuid4()), "level": "client", "event": "pre_create_job",
+                 "hook": f"h{n}", "intent_ms": 1000 + n, "started_ms": 1000 + n,
+                 "finished_ms": 4102444800000, "outcome": "ok"} for n in range(first, last)]
+
+    for first in range(0, 300, 50):
+        status, answer = master.request("POST", "/v1/hook-runs", {"records": records(first, first + 50)})
+        assert status == 200, answer
+    shown = [run["hook"] for run in master.get("/v1/hook-runs?limit=20")["items"]]
+    assert shown == [f"h{n}" for n in range(280, 300)]
+
+
+def test_a_master_without_its_store_stops_at_once(tmp_path, store):
+    with masters(Master(tmp_path, store)) as (master,):
+        store.kill()
+        wait_until("it has noticed", lambda: "session suspended" in master.tail())
+        began = time.monotonic()
+        assert master.stop() == 0
+        assert time.monotonic() - began < 5

@@ -248,6 +248,13 @@ static void queries_page(void **ctx)
     json_t *first = query(f, &(struct journal_query){ .limit = 3 }, &next);
     assert_int_equal(json_array_size(first), 3);
     assert_true(next > 0);
+    int64_t none;
+    json_t *last = query(f, &(struct journal_query){ .limit = 2, .newest = true }, &none);
+    assert_int_equal(json_array_size(last), 2);
+    assert_int_equal(none, 0);
+    assert_string_equal(text(last, 0, "hook"), "h3");
+    assert_string_equal(text(last, 1, "hook"), "h4");
+    json_decref(last);
     json_t *rest = query(f, &(struct journal_query){ .limit = 3, .after = next }, &next);
     assert_int_equal(json_array_size(rest), 2);
     assert_int_equal(next, 0);

@@ -197,6 +197,7 @@ static void ask_agents(struct merge *merge, const struct state *state)
             agent_call_query(&ask->url, passed_on[i][0], passed_on[i][1]);
         }
         agent_call_query(&ask->url, "limit", limit);
+        agent_call_query(&ask->url, "newest", "true");
         ask->call.data = ask;
         ask->call.url = buf_text(&ask->url);
         ask->call.token = merge->api->agent_token;
@@ -216,6 +217,7 @@ static int ask_journal(struct merge *merge, struct err *err)
                                    .job = httpd_query(merge->req, "job"),
                                    .level = merge->level,
                                    .node = httpd_query(merge->req, "node"),
+                                   .newest = true,
                                    .failed = str_eq(merge->failed, "true"),
                                    .limit = (int)merge->limit };
     int64_t next;

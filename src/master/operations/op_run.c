@@ -38,6 +38,7 @@ enum {
     SPARE_PAUSE_MS = 200,
     SPARE_RETRY_MS = 5000,
     RESUME_MAX_MS = 10000,
+    WORK_MS = 3600 * 1000,
     PATH_SIZE = OP_RUN_PATH_SIZE,
 };
 
@@ -351,11 +352,12 @@ static void start_run(struct op_run *run, bool disappeared, size_t index)
     state_bump(ops->state);
     CLEANUP(json_freep)
     json_t *hello = json_pack(
-        "{s:i, s:I, s:s, s:I, s:O, s:s, s:s, s:s, s:s, s:s, s:s, s:I}", "version", OP_PROTO_VERSION,
-        "attempt", (json_int_t)op_record_attempt(next), "mode",
+        "{s:i, s:I, s:s, s:I, s:O, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I}", "version",
+        OP_PROTO_VERSION, "attempt", (json_int_t)op_record_attempt(next), "mode",
         disappeared ? OP_MODE_DISAPPEARED : OP_MODE_RUN, "index", (json_int_t)index, "operation",
         next, "hooks_dir", o->hooks_dir, "journal", ops->journal, "lock", lock, "data_dir", o->dir,
-        "cluster", o->cluster, "node", o->node, "term_ms", (json_int_t)o->op_term_ms);
+        "cluster", o->cluster, "node", o->node, "term_ms", (json_int_t)o->op_term_ms, "work_ms",
+        (json_int_t)(o->op_work_ms != 0 ? o->op_work_ms : WORK_MS));
 
     CRASH_POINT("master.op.start");
     run->supervisor = take_supervisor(ops);

@@ -30,6 +30,7 @@ struct operations_options {
     const char *node;         /* GANETI_MASTER: this machine's name. */
     const char *token_file;   /* Bearer token for agents; NULL: none. */
     uint64_t op_term_ms;      /* Deadline of a hook; 0: 15 minutes. */
+    uint64_t op_work_ms;      /* Deadline of an opcode's work; 0: an hour. */
     int64_t keep_hook_runs;   /* Records kept in hooks.db; 0: 200,000. */
     size_t max_running;       /* 0: 20. */
     size_t max_queued;        /* 0: 10,000; more are refused with ERR_CONFLICT. */
