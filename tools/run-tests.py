@@ -200,6 +200,14 @@ def lint(score):
         score.fail("clang-format (./dev fmt mends it)")
     else:
         score.ok()
+    pages = subprocess.check_output(["git", "ls-files", "docs/man"], cwd=ROOT, text=True).split()
+    done = run(["mandoc", "-Tlint", "-Wstyle", *pages], stdout=subprocess.PIPE,
+               stderr=subprocess.STDOUT, text=True)
+    if done.returncode or not pages:
+        print(done.stdout)
+        score.fail("mandoc -Tlint docs/man")
+    else:
+        score.ok()
     tidy(score, files)
 
 

@@ -2,7 +2,6 @@
 #include "base/hostport.h"
 
 #include "base/mem.h"
-
 #include "test.h"
 
 #include <arpa/inet.h>
