@@ -72,41 +72,48 @@ static int64_t when(const json_t *record)
     return json_int_or(record, "started_ms", json_int_or(record, "intent_ms", 0));
 }
 
+struct row {
+    json_t *record;
+    int64_t when;
+    size_t at;
+};
+
 static int compare_records(const void *a, const void *b)
 {
-    const json_t *const *one = a;
-    const json_t *const *two = b;
+    const struct row *one = a;
+    const struct row *two = b;
 
-    if (when(*one) != when(*two)) {
-        return when(*one) < when(*two) ? -1 : 1;
+    if (one->when != two->when) {
+        return one->when < two->when ? -1 : 1;
     }
-    return strcmp(json_str_or(*one, "run_id", ""), json_str_or(*two, "run_id", ""));
+    return one->at < two->at ? -1 : one->at > two->at; /* A journal knows its own order. */
 }
 
 /* By time, the newest `limit` of them, each run once. */
 static json_t *sorted(const struct merge *merge)
 {
-    json_t **records = mem_alloc((json_array_size(merge->items) + 1) * sizeof(json_t *));
+    struct row *rows = mem_alloc((json_array_size(merge->items) + 1) * sizeof(*rows));
+    CLEANUP(json_freep) json_t *seen = json_object();
     json_t *items = json_array();
     size_t n = 0;
 
     for (size_t i = 0; i < json_array_size(merge->items); i++) {
         json_t *record = json_array_get(merge->items, i);
 
-        if (when(record) > merge->after_ms) {
-            records[n++] = record;
+        const char *run = json_str_or(record, "run_id", "");
+
+        if (when(record) > merge->after_ms && json_object_get(seen, run) == NULL) {
+            rows[n++] = (struct row){ record, when(record), i };
+            json_object_set_new(seen, run, json_true());
         }
     }
     if (n > 0) {
-        qsort(records, n, sizeof(json_t *), compare_records);
+        qsort(rows, n, sizeof(*rows), compare_records);
     }
     for (size_t i = n > merge->limit ? n - merge->limit : 0; i < n; i++) {
-        if (i == 0 || !str_eq(json_str_or(records[i], "run_id", NULL),
-                              json_str_or(records[i - 1], "run_id", NULL))) {
-            json_array_append(items, records[i]);
-        }
+        json_array_append(items, rows[i].record);
     }
-    free(records);
+    free(rows);
     return items;
 }
 
