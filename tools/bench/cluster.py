@@ -101,7 +101,7 @@ def start_up(directory, cluster, runs=5):
     times = []
     for n in range(runs):
         started = time.monotonic()
-        with Cluster(pathlib.Path(directory) / f"up{n}"):
+        with Cluster(directory / f"up{n}-{os.getpid()}"):
             times.append((time.monotonic() - started) * 1000)
     again = []
     for _ in range(runs):
@@ -244,20 +244,24 @@ def main():
         directory = pathlib.Path(name)
         # ext4 without a journal looks at every inode deleted in the last minutes before it
         # gives out one, block group by block group.  What earlier runs and tests deleted is
-        # not ours to measure: with T, each of our clusters goes to a block group of its own.
+        # not ours to measure: with T, a directory goes to a block group picked by its name.
         subprocess.run(["chattr", "+T", name], check=False, stderr=subprocess.DEVNULL)
-        with Cluster(directory / "a", options=BIG) as cluster:
+
+        def fresh():
+            return directory / os.urandom(8).hex()
+
+        with Cluster(fresh(), options=BIG) as cluster:
             start_up(directory, cluster)
             idle(directory, cluster, args.idle)
             create_to_running(directory, cluster, args.runs)
         head(f"a job of {args.instances} instances of `{COMMAND}` on one node, {os.cpu_count()} cores")
         bare_shells(args.instances)
-        with Cluster(directory / "b", options=BIG) as cluster:
+        with Cluster(fresh(), options=BIG) as cluster:
             thousand(directory, cluster, args.instances, "davit-store")
         if args.no_zookeeper:
             return
-        with zookeeper_server(directory / "zk") as zk:
-            with Cluster(directory / "c", options=[*BIG, f"--zk={zk.address}"]) as cluster:
+        with zookeeper_server(fresh()) as zk:
+            with Cluster(fresh(), options=[*BIG, f"--zk={zk.address}"]) as cluster:
                 thousand(directory, cluster, args.instances, "ZooKeeper 3.8", zk.pid)
 
 
