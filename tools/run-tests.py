@@ -29,6 +29,14 @@ BUILDS = {
 }
 
 
+CHAOS_BUILD = "build-asan"  # The one with crash points.
+EVIDENCE = ROOT / "docs" / "evidence" / "hunt.txt"
+# What a hunt does in full; ./dev test does a tenth of it.
+FUZZERS = {"src/guest/fuzz_rpc": 500_000, "src/pod/fuzz_pod_proto": 1_000_000,
+           "src/store/fuzz_store_frame": 1_000_000}
+SIMULATIONS = {"src/pod/test_graph_sim": 30_000, "src/agent/test_reconcile": 30_000}
+
+
 class Score:
     def __init__(self):
         self.passed = self.failed = 0
@@ -133,6 +141,39 @@ def pytest(score, where, env=None, marker=None):
     print(f"   {time.monotonic() - started:.0f} s", flush=True)
 
 
+def seeded(score, name, args, env=None):
+    """One run of a seeded program; its last line is what it says of itself."""
+    done = run(args, env=dict(os.environ, **(env or {})), stdout=subprocess.PIPE,
+               stderr=subprocess.STDOUT, text=True, errors="replace")
+    lines = done.stdout.strip().splitlines()
+    if done.returncode:
+        print("\n".join(lines[-40:]))
+        score.fail(f"{name} ended with {done.returncode}")
+    else:
+        score.ok()
+    return next((line.strip() for line in reversed(lines) if re.search(r"\d (runs|steps|test)", line)),
+                lines[-1] if lines else "")
+
+
+def fuzz(score, seed, scale):
+    """libFuzzer's targets and the simulations; says what each did."""
+    say(f"fuzz and simulate, seed {seed}, scale {scale}")
+    told = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, runs in FUZZERS.items():
+            last = seeded(score, name, [
+                f"build-clang/{name}", f"-seed={seed}", f"-runs={int(runs * scale)}",
+                f"-artifact_prefix={scratch}/", "-print_final_stats=0"])
+            told.append(f"{name}: {re.sub(r' in .*', '', last)}")
+    for name, tasks in SIMULATIONS.items():
+        number = int(tasks * scale)
+        seeded(score, name, [f"build/{name}"],
+               {"DAVIT_SIM_SEED": str(seed), "DAVIT_SIM_TASKS": str(number)})
+        told.append(f"{name}: {number} simulated lives")
+    print("".join(f"   {line}\n" for line in told), end="", flush=True)
+    return told
+
+
 def tidy_one(path):
     """clang-tidy of one file: given several, its va_list check misfires."""
     done = run(["clang-tidy", "--quiet", "-p", "build-clang", path],
@@ -221,6 +262,11 @@ def finish(score):
     return 1 if score.failed else 0
 
 
+def chaos_env(scale, seed, tally=""):
+    return {"DAVIT_SCALE": scale, "DAVIT_SEED": str(seed), "DAVIT_TALLY": tally,
+            "DAVIT_BUILD": str(ROOT / CHAOS_BUILD)}
+
+
 def test(word):
     score = Score()
     parts = {
@@ -233,8 +279,9 @@ def test(word):
         "crashes": lambda: build(score, "build-asan") and pytest(
             score, "test/integration", marker="faults",
             env={"DAVIT_BUILD": str(ROOT / "build-asan"), "ASAN_OPTIONS": "detect_leaks=0"}),
-        "chaos": lambda: build(score, "build-asan") and pytest(
-            score, "test/chaos", env={"DAVIT_SCALE": os.environ.get("DAVIT_SCALE", "0.1")}),
+        "chaos": lambda: build(score, CHAOS_BUILD) and pytest(score, "test/chaos", env=chaos_env(
+            os.environ.get("DAVIT_SCALE", "0.1"), os.environ.get("DAVIT_SEED", "1"))),
+        "fuzz": lambda: build(score, "build-clang") and fuzz(score, 1, 0.1),
     }
     if not build(score, "build"):
         return finish(score)
@@ -246,13 +293,17 @@ def test(word):
 
 def hunt(seed):
     score = Score()
-    evidence = ROOT / "docs" / "evidence" / "hunt.txt"
-    if build(score, "build") and build(score, "build-asan") and build(score, "build-clang"):
-        pytest(score, "test/chaos", env={"DAVIT_SCALE": "1", "DAVIT_SEED": seed})
+    told = []
+    with tempfile.NamedTemporaryFile("r") as tally:
+        if build(score, "build") and build(score, CHAOS_BUILD) and build(score, "build-clang"):
+            pytest(score, "test/chaos", env=chaos_env("1", seed, tally.name))
+            told = tally.read().splitlines() + fuzz(score, seed, 1)
     rv = finish(score)
-    evidence.write_text(f"command: ./dev hunt {seed}\nseed: {seed}\n"
-                        f"{score.passed} passed, {score.failed} failed\n" +
-                        "".join(f"failed {line}\n" for line in score.failures))
+    EVIDENCE.parent.mkdir(parents=True, exist_ok=True)
+    EVIDENCE.write_text("".join(f"{line}\n" for line in [
+        f"command: ./dev hunt {seed}", f"seed: {seed}", *told,
+        *(f"failed: {line}" for line in score.failures),
+        f"{score.passed} passed, {score.failed} failed"]))
     return rv
 
 

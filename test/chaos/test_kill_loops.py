@@ -41,6 +41,8 @@ from cluster import USER, Answer, Cluster, is_zombie
 from plan import FINAL, SCALE, SEED, Tally, count, crash_points
 from servers import build_dir, wait_until
 
+NODES = {"node1", "node2"}
+
 # The shell's own words: one short write a run, so that lines do not mix.  What it leaves behind
 # is for the engine to end.
 OPERATION_HOOK = """#!/bin/sh
@@ -56,6 +58,7 @@ exit 0
 """
 POD_HOOK = """#!/bin/sh
 cat >/dev/null
+sleep 0.05
 exit 0
 """
 
@@ -118,7 +121,7 @@ class History:
         for path in (self.ledger, self.node_ledger, self.starts):
             path.touch()
         self.cluster = Cluster(
-            directory, nodes=2,
+            directory, nodes=len(NODES),
             env={"DAVIT_CRASH_FILE": str(self.crash), "DAVIT_CRASH_LOG": str(self.hits),
                  "ASAN_OPTIONS": "detect_leaks=0"},
             options=["--node-cpus=64", f"--node-ram={64 << 30}", f"--node-disk={64 << 30}"])
@@ -137,7 +140,7 @@ class History:
         for event in ("global-pre", "global-post", "job-create-pre", "job-create-post",
                       "job-kill-pre", "job-kill-post"):
             write_program(directory / "hooks" / f"{event}.d" / "10-chaos", hook)
-        for node in ("node1", "node2"):
+        for node in sorted(NODES):
             base = directory / "nodes" / node
             write_program(base / "hooks" / "job-create-post.d" / "10-chaos",
                           "#!/bin/sh\nexit 0\n")
@@ -160,7 +163,7 @@ class History:
 
     def create(self, rng, name, instances=2):
         cmdline = (f"echo {name} {{{{mesos.instance}}}} {{{{thermos.task_id}}}} >> {self.starts}; "
-                   "exec sleep 3600")
+                   "(setsid sleep 3601 &); exec sleep 3600")
         self.jobs.add(name)
         self.instances[name] = instances
         return self.submit(rng, [{"op": "OP_JOB_CREATE", "job": job(name, cmdline, instances)}],
@@ -235,7 +238,7 @@ class History:
         """Every program is back, the master answers, and all nodes are alive."""
         def back():
             nodes = self.cluster.patient_api("GET", "/v1/nodes")["items"]
-            return sorted(n["name"] for n in nodes if n["alive"]) == ["node1", "node2"]
+            return {n["name"] for n in nodes if n["alive"]} == NODES
         wait_until("all nodes alive", back, 60)
 
     # --- what must hold ---
@@ -267,7 +270,7 @@ class History:
     def records(self, query):
         def whole():
             answer = self.cluster.patient_api("GET", f"/v1/hook-runs?{query}&limit=1000")
-            return answer if not answer.get("missing") else None
+            return answer if not NODES & set(answer["missing"]) else None
         return wait_until("every node's records", whole, 30)["items"]
 
     def check_hooks(self):
@@ -556,8 +559,10 @@ def test_killed_at_crash_points(history, room):
             elif point.startswith("master.node."):
                 history.pass_by_a_node(point)
             elif point == "agent.settle":
-                time.sleep(rng.random() * 0.2)
-                history.strike(rng, "agent", 1)  # So that it finds an end which it was not told.
+                time.sleep(rng.random() * 0.1)
+                for pid in victims(history.cluster, "agent"):
+                    os.kill(pid, signal.SIGKILL)  # They find an end that they were not told.
+                    history.tally.kill("agent")
             elif point == "store.tick":
                 wait_taken(5)
             elif point in ("agent.kill", "agent.reap"):
@@ -596,9 +601,12 @@ def test_killed_pod_takes_its_processes_along(history):
         wait_until("process started", lambda: task["id"] in history.starts.read_text())
         pods = cluster.pids("davit-pod", task["id"])
         assert len(pods) == 1
-        assert len(history.processes(task["id"])) == 2  # davit-pod and sleep
+        # davit-pod, sleep, and the sleep in a session of its own
+        wait_until("all processes", lambda: len(history.processes(task["id"])) == 3, 10)
         os.kill(pods[0], signal.SIGKILL)
         history.tally.kill("pod")
+        if number % 3 == 2:  # And nobody is there to see it.
+            history.strike(rng, "agent", 1)
         wait_until("its processes gone", lambda: not history.processes(task["id"]), 5)
         [again] = wait_until("rescheduled", lambda: [
             t for t in cluster.tasks(cluster.key(name), active=True) if t["id"] != task["id"]], 60)
