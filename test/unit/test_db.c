@@ -2,7 +2,11 @@
 #include "base/db.h"
 
 #include "base/file.h"
+#include "base/str.h"
 #include "test.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
 
 static void rows_survive_closing(void **state)
 {
@@ -43,9 +47,41 @@ static void rows_survive_closing(void **state)
     assert_int_equal(file_remove_tree(dir, &err), 0);
 }
 
+/* A master and its first davit-op do. */
+static void many_may_open_a_new_one_at_once(void **state)
+{
+    enum { ROUNDS = 20, PROCESSES = 4 };
+    char dir[] = "/tmp/davit-test-XXXXXX";
+    struct err err = { 0 };
+    int failures = 0;
+
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    for (int round = 0; round < ROUNDS; round++) {
+        CLEANUP(mem_freep) char *path = str_printf("%s/%d.db", dir, round);
+
+        for (int i = 0; i < PROCESSES; i++) {
+            if (fork() == 0) {
+                struct db *db = NULL;
+
+                _exit(db_open(path, DB_SYNC_NORMAL, 5000, &db, &err) < 0);
+            }
+        }
+        for (int i = 0; i < PROCESSES; i++) {
+            int status = 0;
+
+            assert_true(wait(&status) > 0);
+            failures += status != 0;
+        }
+    }
+    assert_int_equal(failures, 0);
+    assert_int_equal(file_remove_tree(dir, &err), 0);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(rows_survive_closing) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(rows_survive_closing),
+                                        cmocka_unit_test(many_may_open_a_new_one_at_once) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
