@@ -49,6 +49,8 @@ struct httpc_flight {
     struct buf body;
     uv_timer_t timer; /* The deadline; or at once, when failure is set. */
     int failure;      /* What we decided against the transfer; 0. */
+    bool paused;      /* By the owner. */
+    bool held;        /* libcurl keeps a piece that came while it was paused. */
     bool headers_done;
     bool finished;
     char text[CURL_ERROR_SIZE];
@@ -371,6 +373,11 @@ static size_t on_body(char *bytes, size_t size, size_t n, void *cls)
     if (flight->failure != 0) {
         return 0;
     }
+    if (is_streaming(flight) && flight->paused) {
+        flight->held = true;
+        uv_timer_stop(&flight->timer);
+        return CURL_WRITEFUNC_PAUSE;
+    }
     if (is_streaming(flight)) {
         rearm_idle(flight);
         call->on_data(call, bytes, len);
@@ -527,6 +534,42 @@ void httpc_cancel(struct httpc_call *call)
 {
     if (call->flight != NULL) {
         fail_soon(call->flight, ERR_CANCELED);
+    }
+}
+
+static void on_resume(uv_timer_t *timer)
+{
+    struct httpc_flight *flight = timer->data;
+    struct httpc *httpc = flight->httpc;
+
+    if (flight->paused) {
+        return; /* Again. */
+    }
+    flight->held = false;
+    rearm_idle(flight);
+    if (curl_easy_pause(flight->easy, CURLPAUSE_CONT) != CURLE_OK) {
+        fail_soon(flight, ERR_INTERNAL); /* Unless it was canceled from within its piece. */
+    }
+    collect(httpc);
+}
+
+void httpc_pause(struct httpc_call *call)
+{
+    if (call->flight != NULL) {
+        call->flight->paused = true;
+    }
+}
+
+void httpc_resume(struct httpc_call *call)
+{
+    struct httpc_flight *flight = call->flight;
+
+    if (flight == NULL || !flight->paused) {
+        return;
+    }
+    flight->paused = false;
+    if (flight->held && flight->failure == 0 && !flight->finished) {
+        uv_timer_start(&flight->timer, on_resume, 0, 0); /* Not from one of its callbacks. */
     }
 }
 

@@ -64,6 +64,11 @@ void httpc_start(struct httpc *httpc, struct httpc_call *call, httpc_call_cb cb)
 /* Ends it early with ERR_CANCELED, from the loop; nothing once an outcome is known. */
 void httpc_cancel(struct httpc_call *call);
 
+/* Of a call with on_data, from anywhere: no more pieces come (the server has to wait) until
+ * httpc_resume().  idle_ms does not run meanwhile.  Nothing once an outcome is known. */
+void httpc_pause(struct httpc_call *call);
+void httpc_resume(struct httpc_call *call);
+
 /* Frees the outcome.  Not while a call is under way. */
 void httpc_call_fini(struct httpc_call *call);
 

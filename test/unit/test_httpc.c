@@ -24,6 +24,8 @@ struct fixture {
     unsigned fired;
     size_t streamed;
     struct httpd_request *held;
+    size_t flooded;
+    uv_timer_t timer;
 };
 
 static void on_echo(struct httpd_request *req)
@@ -60,18 +62,41 @@ static void on_stream(struct httpd_request *req)
     httpd_stream_write(req, "first", 5);
 }
 
+enum { FLOOD_BYTES = 8 * 1024 * 1024 };
+
+static void on_flood_writable(struct httpd_request *req)
+{
+    struct fixture *f = httpd_ctx(req);
+    static char piece[16 * 1024];
+
+    while (f->flooded < FLOOD_BYTES && httpd_stream_write(req, piece, sizeof piece)) {
+        f->flooded += sizeof piece;
+    }
+    if (f->flooded == FLOOD_BYTES) {
+        f->flooded++; /* Once. */
+        httpd_stream_end(req);
+    }
+}
+
+static void on_flood(struct httpd_request *req)
+{
+    httpd_stream_begin(req, 200, "text/plain", on_flood_writable);
+    on_flood_writable(req);
+}
+
 static const struct httpd_route routes[] = {
     { "POST", "/echo", on_echo, HTTPD_VIEWER, NULL },
     { "PUT", "/echo", on_echo, HTTPD_VIEWER, NULL },
     { "GET", "/missing", on_missing, HTTPD_VIEWER, NULL },
     { "GET", "/hold", on_hold, HTTPD_VIEWER, NULL },
     { "GET", "/stream", on_stream, HTTPD_VIEWER, NULL },
+    { "GET", "/flood", on_flood, HTTPD_VIEWER, NULL },
 };
 
 static int setup(void **state)
 {
     struct fixture *f = mem_alloc(sizeof *f);
-    struct httpd_options options = { .loop = &f->loop, .routes = routes, .n_routes = 5, .ctx = f };
+    struct httpd_options options = { .loop = &f->loop, .routes = routes, .n_routes = 6, .ctx = f };
     struct err err = { 0 };
 
     assert_int_equal(uv_loop_init(&f->loop), 0);
@@ -308,6 +333,76 @@ static void a_silent_stream_times_out(void **state)
     assert_int_equal(f->streamed, 5);
 }
 
+static void on_piece_pause(struct httpc_call *call, const void *bytes, size_t len)
+{
+    on_piece_wait(call, bytes, len);
+    httpc_pause(call);
+}
+
+static void on_paused_long_enough(uv_timer_t *timer)
+{
+    struct fixture *f = timer->data;
+
+    uv_stop(&f->loop);
+}
+
+static void on_piece_pause_once(struct httpc_call *call, const void *bytes, size_t len)
+{
+    on_piece_wait(call, bytes, len);
+    httpc_pause(call);
+    httpc_resume(call);
+}
+
+/* A slow reader makes the server wait; nothing is lost, and nothing piles up here. */
+static void a_paused_stream_waits(void **state)
+{
+    struct fixture *f = *state;
+
+    f->call.on_data = on_piece_pause;
+    f->call.idle_ms = 50; /* The reader's own slowness is not the server's silence. */
+    begin(f, "/flood");
+    uv_timer_init(&f->loop, &f->timer);
+    f->timer.data = f;
+    for (int i = 0; i < 3; i++) {
+        size_t before = f->streamed;
+
+        uv_timer_start(&f->timer, on_paused_long_enough, 150, 0);
+        uv_run(&f->loop, UV_RUN_DEFAULT);
+        assert_int_equal(f->fired, 0);
+        assert_true(f->streamed > before && f->streamed - before <= 64 * 1024);
+        httpc_resume(&f->call);
+        httpc_pause(&f->call);
+        httpc_resume(&f->call);
+    }
+    assert_true(f->flooded < FLOOD_BYTES); /* It waits. */
+    uv_close((uv_handle_t *)&f->timer, NULL);
+    f->call.on_data = on_piece_pause_once;
+    uv_run(&f->loop, UV_RUN_DEFAULT);
+    assert_int_equal(f->fired, 1);
+    assert_int_equal(f->call.err.code, 0);
+    assert_int_equal(f->streamed, FLOOD_BYTES);
+}
+
+static void canceled_while_paused(void **state)
+{
+    struct fixture *f = *state;
+
+    f->call.on_data = on_piece_pause;
+    begin(f, "/flood");
+    while (f->streamed == 0) {
+        uv_run(&f->loop, UV_RUN_ONCE);
+    }
+    for (int i = 0; i < 5; i++) {
+        uv_run(&f->loop, UV_RUN_NOWAIT);
+    }
+    httpc_resume(&f->call);
+    httpc_cancel(&f->call);
+    httpc_resume(&f->call);
+    uv_run(&f->loop, UV_RUN_DEFAULT);
+    assert_int_equal(f->fired, 1);
+    assert_int_equal(f->call.err.code, ERR_CANCELED);
+}
+
 /* Fail each crossing of the outside world in turn: one callback each time, and a clean close. */
 static void torture(void **state)
 {
@@ -343,6 +438,8 @@ int main(void)
         TEST(streams_pieces),
         TEST(canceled_from_within_a_piece),
         TEST(a_silent_stream_times_out),
+        TEST(a_paused_stream_waits),
+        TEST(canceled_while_paused),
         TEST(torture),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,19 +5,19 @@
  *
  * Happy path: the agent's answer is streamed on as it comes.
  * Failures: the agent's own error is passed on as long as nothing was sent; afterwards
- * the stream just ends.  A reader that is slower than the agent has its bytes kept up to
- * MAX_BEHIND; then the stream is cut.
+ * the stream just ends.
+ * Invariant: while a piece is behind, the agent's answer is paused: a slow reader costs one
+ * piece, and what is in the sockets.
  */
 #include "master/api/master_api_priv.h"
 
 #include "base/buf.h"
-#include "base/log.h"
 #include "base/str.h"
 #include "master/api/agent_call.h"
 
 #include <string.h>
 
-enum { MAX_BEHIND = 64 * 1024 * 1024, HEADER_TIMEOUT_MS = 15000 };
+enum { HEADER_TIMEOUT_MS = 15000 };
 
 struct tail {
     struct httpd_request *req; /* NULL once its client is gone or it was ended. */
@@ -62,9 +62,14 @@ static void on_writable(struct httpd_request *req)
         return;
     }
     push(tail);
-    if (tail->ended && tail->behind.len == 0) {
+    if (tail->behind.len > 0) {
+        return;
+    }
+    if (tail->ended) {
         end_stream(tail);
         tail_free(tail);
+    } else {
+        httpc_resume(&tail->call);
     }
 }
 
@@ -87,14 +92,8 @@ static void on_data(struct httpc_call *call, const void *bytes, size_t len)
     if (tail->behind.len == 0 && httpd_stream_write(tail->req, bytes, len)) {
         return;
     }
-    if (tail->behind.len + len > MAX_BEHIND) {
-        log_warn("a reader of logs is too slow, its stream is cut");
-        buf_clear(&tail->behind);
-        end_stream(tail);
-        httpc_cancel(call);
-        return;
-    }
     buf_add(&tail->behind, bytes, len);
+    httpc_pause(call);
 }
 
 static void on_done(struct httpc_call *call)
