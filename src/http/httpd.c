@@ -443,6 +443,7 @@ static struct httpd_request *request_new(struct httpd *httpd, struct MHD_Connect
     req->peer = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
     snprintf(req->method, sizeof req->method, "%s", method);
     req->started_ms = clock_now_ms();
+    httpd_peer_busy(httpd, req->peer);
     sm_init(&req->sm, states, HTTPD_RECEIVING);
     DL_APPEND(httpd->requests, req);
     return req;
@@ -509,6 +510,7 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **con_cls,
     }
     *con_cls = NULL;
     unwatch(req);
+    httpd_peer_idle(req->httpd, req->peer);
     req->conn = NULL;
     req->suspended = false;
     if (req->sm.state == HTTPD_RECEIVING) {
@@ -529,6 +531,7 @@ static void on_connection(void *cls, struct MHD_Connection *conn, void **socket_
     struct httpd *httpd = cls;
 
     if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+        httpd_peer_busy(httpd, *socket_context);
         free(*socket_context);
         *socket_context = NULL;
         httpd->connections--;
@@ -548,7 +551,9 @@ static void on_connection(void *cls, struct MHD_Connection *conn, void **socket_
         setsockopt(info->connect_fd, SOL_SOCKET, SO_KEEPALIVE, &(int){ 1 }, sizeof(int));
     }
     *socket_context = peer;
+    peer->fd = info->connect_fd;
     httpd->connections++;
+    httpd_peer_idle(httpd, peer);
 }
 
 void httpd_adopt(struct httpd *httpd, int fd, const struct sockaddr *addr, socklen_t len)
@@ -667,9 +672,11 @@ static void open_handles(struct httpd *httpd)
     assert(rv == 0);
     uv_timer_init(loop, &httpd->timer);
     uv_timer_init(loop, &httpd->paused);
+    uv_timer_init(loop, &httpd->hurry);
     uv_timer_init(loop, &httpd->closer);
-    httpd->poll.data = httpd->timer.data = httpd->paused.data = httpd->closer.data = httpd;
-    httpd->open_handles = 4;
+    httpd->poll.data = httpd->timer.data = httpd->paused.data = httpd;
+    httpd->hurry.data = httpd->closer.data = httpd;
+    httpd->open_handles = 5;
 }
 
 int httpd_new(const struct httpd_options *options, struct httpd **ret_httpd, struct err *err)
@@ -754,6 +761,7 @@ static void on_closer(uv_timer_t *timer)
     uv_close((uv_handle_t *)&httpd->poll, on_handle_closed);
     uv_close((uv_handle_t *)&httpd->timer, on_handle_closed);
     uv_close((uv_handle_t *)&httpd->paused, on_handle_closed);
+    uv_close((uv_handle_t *)&httpd->hurry, on_handle_closed);
     uv_close((uv_handle_t *)&httpd->closer, on_handle_closed);
     /* Completes every connection, each by on_completed(). */
     MHD_stop_daemon(TAKE(httpd->daemon));

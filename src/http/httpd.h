@@ -60,7 +60,7 @@ struct httpd_options {
     size_t max_header_bytes;  /* 0: 32 KiB, request line included. */
     unsigned max_connections; /* 0: 1000. */
     unsigned idle_timeout_s;  /* 0: 60. */
-    uint64_t body_timeout_ms; /* 0: 60,000: a request must be here whole by then. */
+    uint64_t body_timeout_ms; /* 0: 60,000: in this time the headers must be here, then the body. */
     size_t max_stream_bytes;  /* 0: 256 KiB of a stream wait for its reader. */
 };
 

@@ -6,12 +6,16 @@
  * at the connection limit, or out of descriptors, all of them rest for a moment and the kernel's
  * backlog holds those who wait.
  *
+ * A connection that sends its headers byte by byte never looks idle to MHD: those that take too
+ * long for a request are shut down here.
+ *
  * Failures: what an address is missing is said before a socket is made; a socket file is taken
  * over only from a server that is gone.
  */
 
 #include "http/httpd_priv.h"
 
+#include "base/clock.h"
 #include "base/fault.h"
 #include "base/hostport.h"
 #include "base/log.h"
@@ -97,6 +101,54 @@ static void on_accept(uv_poll_t *poll, int status, int events)
         httpd_adopt(httpd, fd, (struct sockaddr *)&addr, len);
     }
     httpd_run(httpd);
+}
+
+static void arm_hurry(struct httpd *httpd);
+
+static void on_hurry(uv_timer_t *timer)
+{
+    struct httpd *httpd = timer->data;
+    uint64_t now_ms = clock_now_ms();
+
+    while (httpd->idle != NULL &&
+           now_ms - httpd->idle->idle_since_ms >= httpd->options.body_timeout_ms) {
+        struct httpd_peer *peer = httpd->idle;
+        httpd_peer_busy(httpd, peer); /* Nothing more is asked of it. */
+        (void)shutdown(peer->fd, SHUT_RDWR);
+    }
+    arm_hurry(httpd);
+}
+
+static void arm_hurry(struct httpd *httpd)
+{
+    if (httpd->idle == NULL || uv_is_closing((uv_handle_t *)&httpd->hurry)) {
+        return; /* A timer that fires for nobody does no harm. */
+    }
+    uint64_t due_ms = httpd->idle->idle_since_ms + httpd->options.body_timeout_ms;
+    uint64_t now_ms = clock_now_ms();
+
+    if (!uv_is_active((uv_handle_t *)&httpd->hurry)) {
+        uv_update_time(httpd->options.loop);
+        uv_timer_start(&httpd->hurry, on_hurry, due_ms > now_ms ? due_ms - now_ms : 0, 0);
+    }
+}
+
+void httpd_peer_idle(struct httpd *httpd, struct httpd_peer *peer)
+{
+    if (!peer->idle) {
+        peer->idle = true;
+        peer->idle_since_ms = clock_now_ms();
+        DL_APPEND(httpd->idle, peer);
+        arm_hurry(httpd);
+    }
+}
+
+void httpd_peer_busy(struct httpd *httpd, struct httpd_peer *peer)
+{
+    if (peer->idle) {
+        peer->idle = false;
+        DL_DELETE(httpd->idle, peer);
+    }
 }
 
 /* ---- Sockets ---- */

@@ -35,6 +35,10 @@ struct httpd_watch;
 struct httpd_peer {
     bool local;
     struct ucred cred;
+    int fd;
+    bool idle;              /* It owes us a request: in httpd->idle. */
+    uint64_t idle_since_ms; /* Since its beginning, or its last answer. */
+    struct httpd_peer *prev, *next;
 };
 
 struct httpd_arg {
@@ -48,8 +52,8 @@ struct httpd_header {
 
 struct httpd_request {
     struct httpd *httpd;
-    const struct httpd_peer *peer; /* While conn is ours. */
-    struct MHD_Connection *conn;   /* NULL once MHD is done with it. */
+    struct httpd_peer *peer;     /* While conn is ours. */
+    struct MHD_Connection *conn; /* NULL once MHD is done with it. */
     struct sm sm;
     struct httpd_request *prev, *next;
 
@@ -94,12 +98,14 @@ struct httpd {
     struct httpd_listener *listeners;
     struct httpd_request *requests;
     unsigned connections;
+    struct httpd_peer *idle; /* The longest idle first. */
     uint64_t next_id;
     char id_prefix[9];
 
     uv_poll_t poll;
     uv_timer_t timer;  /* MHD's next timeout. */
     uv_timer_t paused; /* Listeners rest until it fires. */
+    uv_timer_t hurry;  /* When the longest idle connection is given up. */
     uv_timer_t closer; /* Leaves the caller's stack before MHD is stopped. */
     unsigned open_handles;
     bool resumed; /* Since MHD last ran. */
@@ -128,6 +134,11 @@ int httpd_read_args(struct httpd_request *req, struct err *err);
 /* Takes connections, or leaves them in the backlog. */
 void httpd_set_listening(struct httpd *httpd, bool listening);
 void httpd_close_listeners(struct httpd *httpd);
+
+/* From now on the connection owes us a request with all of its headers, in body_timeout_ms; or it
+ * owes us none, because one is here or the connection ends. */
+void httpd_peer_idle(struct httpd *httpd, struct httpd_peer *peer);
+void httpd_peer_busy(struct httpd *httpd, struct httpd_peer *peer);
 
 /* ---- httpd_admit.c ---- */
 

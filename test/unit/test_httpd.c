@@ -436,6 +436,34 @@ static void a_dripping_body_is_cut(void **state)
     assert_int_equal(f->handled, 0);
 }
 
+/* After a whole request too: a kept connection must not become a free one. */
+static void dripping_headers_are_cut(void **state)
+{
+    struct fixture *f = *state;
+
+    for (int requests = 0; requests < 2; requests++) {
+        CLEANUP(fd_closep) int fd = client(f);
+        char byte;
+        ssize_t n = -1;
+        uint64_t until = clock_now_ms() + DEADLINE_MS;
+
+        if (requests > 0) {
+            say(f, fd, GET("/v1/who"));
+            CLEANUP(mem_freep) char *answer = hear(f, fd);
+            assert_true(str_ends(answer, "loopback"));
+        }
+        send(fd, "GET /v1/who HTTP/1.1\r\nX: ", 25, MSG_NOSIGNAL);
+        while (n < 0 && clock_now_ms() < until) {
+            send(fd, "x", 1, MSG_NOSIGNAL);
+            turn(f);
+            n = recv(fd, &byte, 1, MSG_DONTWAIT);
+            n = n < 0 && errno == ECONNRESET ? 0 : n;
+        }
+        assert_int_equal(n, 0);
+        assert_int_equal(f->handled, requests);
+    }
+}
+
 static void keeps_connections(void **state)
 {
     struct fixture *f = *state;
@@ -687,6 +715,7 @@ int main(void)
         TEST(json_bodies_are_strict),
         TEST(caps_bodies),
         TEST(a_dripping_body_is_cut),
+        TEST(dripping_headers_are_cut),
         TEST(keeps_connections),
         TEST(answers_later),
         TEST(drops),
