@@ -36,7 +36,7 @@ struct engine {
     uint64_t n_received;
     uint64_t n_sent;
 
-    /* Private to engine.c. */
+    /* Private to zchange.c. */
     struct engine_effect *effects; /* of the request at hand */
     size_t n_effects, cap_effects;
     unsigned long rounds;
