@@ -127,7 +127,7 @@ static void on_loaded(struct state *state, const struct err *err, void *data)
     }
     CRASH_POINT("master.lead.loaded");
     lead->state = state;
-    lead->steer = steer_new(state);
+    lead->steer = steer_new(state, lead->options.history_ms);
     nodes = (struct nodes_options){ state, lead->steer, lead->options.node_lost_ms };
     lead->nodes = nodes_new(&nodes);
     lead->options.env->state = state;

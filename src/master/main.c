@@ -24,6 +24,7 @@
 
 enum {
     NODE_LOST_MS = 60000,
+    HISTORY_MS = 2 * 24 * 3600 * 1000,
     OP_TERM_MS = 15 * 60 * 1000,
     SESSION_MS = 10000,
     OTHER_MASTER_EXTRA_MS = 5000,
@@ -32,7 +33,7 @@ enum {
 
 struct options {
     const char *zk, *zk_auth_file, *dir, *cluster, *listen, *port_file, *token_file, *hooks_dir;
-    int64_t op_term_ms, op_work_ms, node_lost_ms, session_ms, keep_hook_runs, ready_fd;
+    int64_t op_term_ms, op_work_ms, history_ms, node_lost_ms, session_ms, keep_hook_runs, ready_fd;
 };
 
 struct program {
@@ -151,6 +152,9 @@ static int parse(int argc, char **argv, struct options *options, struct err *err
           &options->op_term_ms, 1, INT32_MAX },
         { "op-work-ms", 0, ARGS_INT, "MS", "deadline of an operation's work (3600000)",
           &options->op_work_ms, 1, INT32_MAX },
+        { "history-ms", 0, ARGS_INT, "MS",
+          "an ended task is forgotten after this long (172800000, two days)", &options->history_ms,
+          1, INT64_MAX / 2 },
         { "node-lost-ms", 0, ARGS_INT, "MS", "a node away this long loses its tasks (60000)",
           &options->node_lost_ms, 0, INT32_MAX },
         { "session-ms", 0, ARGS_INT, "MS", "session timeout to the store (10000)",
@@ -278,6 +282,7 @@ static void stand(struct program *program)
                                  .zk = program->zk,
                                  .cluster = program->options.cluster,
                                  .node_lost_ms = (uint64_t)program->options.node_lost_ms,
+                                 .history_ms = (uint64_t)program->options.history_ms,
                                  .operations = program->operations,
                                  .env = &program->env,
                                  .contact = program->contact,
@@ -299,6 +304,7 @@ int main(int argc, char **argv)
                                             .hooks_dir = "/etc/ganeti/hooks",
                                             .op_term_ms = OP_TERM_MS,
                                             .node_lost_ms = NODE_LOST_MS,
+                                            .history_ms = HISTORY_MS,
                                             .session_ms = SESSION_MS,
                                             .ready_fd = -1 } };
     struct err err;

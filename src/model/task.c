@@ -96,8 +96,9 @@ void task_add_event(struct task *task, uint64_t wall_ms, enum task_status status
                     const char *message)
 {
     struct task_event event = { wall_ms, status,
-                                message != NULL && message[0] != '\0' ? mem_strdup(message)
-                                                                      : NULL };
+                                message != NULL && message[0] != '\0'
+                                    ? mem_strndup(message, TASK_MESSAGE_MAX)
+                                    : NULL };
 
     if (task->n_events == TASK_MAX_EVENTS) {
         event_fini(&task->events[1]);

@@ -74,12 +74,13 @@ struct task {
     uint64_t not_before_ms; /* THROTTLED: wall time at which it may be PENDING. */
 };
 
-enum { TASK_DOC_VERSION = 1, TASK_MAX_EVENTS = 64, TASK_ID_MAX = 1100 };
+enum { TASK_DOC_VERSION = 1, TASK_MAX_EVENTS = 64, TASK_MESSAGE_MAX = 5000, TASK_ID_MAX = 1100 };
 
 void task_init(struct task *task);
 void task_fini(struct task *task);
 
-/* Sets status and appends its event; beyond TASK_MAX_EVENTS the oldest but the first goes. */
+/* Sets status and appends its event (at most TASK_MESSAGE_MAX bytes of message); beyond
+ * TASK_MAX_EVENTS the oldest but the first goes. */
 void task_add_event(struct task *task, uint64_t wall_ms, enum task_status status,
                     const char *message);
 void task_add_port(struct task *task, const char *name, int port);

@@ -4,6 +4,7 @@
 What a master does with jobs, tasks and nodes, and that none of it is lost when it,
 or the store, dies.  Contract: aurora.md 4.1-4.3, docs/architecture.md.
 """
+import hashlib
 import json
 import time
 import uuid
@@ -337,3 +338,58 @@ def test_a_master_without_its_store_stops_at_once(tmp_path, store):
         began = time.monotonic()
         assert master.stop() == 0
         assert time.monotonic() - began < 5
+
+
+def test_a_task_that_cannot_be_read_is_not_ended(tmp_path, store):
+    one = Master(tmp_path, store)
+    with masters(one), FakeAgent(store) as agent:
+        wait_until("the node is known", lambda: one.get("/v1/nodes")["items"])
+        one.wait(one.create())
+        task = one.tasks()[0]["id"]
+        agent.report(task, "running")
+        one.wait_states(["RUNNING"])
+        one.kill()
+        folder = hashlib.sha256(task.encode()).hexdigest()[:2]
+        agent.zk.set(f"/davit/tasks/{folder}/{task}", b"{")
+        one.start()
+        one.wait(one.create(name="other"))  # It has written what it wanted to.
+        assert task in agent.intents() and task not in agent.stopped()
+
+
+def big(nr, size):
+    job = hello()
+    job["task"]["processes"][0]["cmdline"] = f": {nr} " + "x" * size
+    return {"op": "OP_JOB_CREATE", "job": job}
+
+
+def test_a_job_made_anew_with_ever_other_configurations_goes_on(master, agent):
+    """The configurations of its ended tasks must not make its document too large to be written."""
+    for nr in range(8):
+        succeeded(master.wait(master.submit(big(nr, 100_000))))
+        agent.run_all()
+        master.wait_states(["RUNNING"])
+        kill = master.kill_job()
+        wait_until("it is to stop", agent.stopped)
+        agent.stop_all()
+        succeeded(master.wait(kill))
+        wait_until("the intent is gone", lambda: not agent.intents())
+    assert len(master.tasks()) >= 2  # Some history is kept.
+    assert master.get("/v1/status")["epoch"] == 1
+
+
+def test_old_tasks_and_jobs_are_forgotten(tmp_path, store):
+    with masters(Master(tmp_path, store, args=["--history-ms", "400"])) as (master,), \
+            FakeAgent(store) as agent:
+        wait_until("the node is known", lambda: master.get("/v1/nodes")["items"])
+        master.wait(master.create(service=False))
+        agent.report(master.tasks()[0]["id"], "finished", "done")
+        wait_until("it is forgotten", lambda: not master.get("/v1/jobs")["items"], 10)
+        wait_until("in the store too", lambda: not agent.zk.get_children("/davit/jobs/www/devel"))
+
+
+def test_an_endless_reason_does_not_end_the_term(master, agent):
+    master.wait(master.create())
+    agent.report(master.tasks()[0]["id"], "failed", "x" * 600_000)
+    wait_until("it was rescheduled", lambda: len(master.tasks()) == 2)
+    succeeded(master.wait(master.create(name="other")))
+    assert master.get("/v1/status")["epoch"] == 1

@@ -235,6 +235,7 @@ struct state_config *state_config_add_take(struct state_job *job, struct job *co
         entry = mem_alloc(sizeof(*entry));
     }
     entry->job = config;
+    entry->bytes = json_dumpb(config->doc, NULL, 0, JSON_COMPACT);
     HASH_ADD_KEYPTR(hh, job->configs, config->hash, strlen(config->hash), entry);
     return entry;
 }

@@ -32,6 +32,7 @@ struct state_node;
 struct state_config {
     struct job *job; /* hash is the key. */
     unsigned n_tasks;
+    size_t bytes;            /* Of its text in the job's document. */
     char pending_reason[96]; /* Why its PENDING tasks could not be placed; "" when not known. */
     size_t group;            /* Private to steer.c: its place in the present round, from 1. */
     UT_hash_handle hh;

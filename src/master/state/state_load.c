@@ -57,6 +57,7 @@ struct state_load {
     struct task *tasks;
     size_t n_tasks;
     struct intent *intents;
+    json_t *unread; /* Ids of tasks that are there and cannot be used. */
     bool failed;
     struct err err;
 };
@@ -91,6 +92,7 @@ static void load_free(struct state_load *load)
         task_fini(&load->tasks[i]);
     }
     free(load->tasks);
+    json_decref(load->unread);
     zk_multi_free(load->multi);
     if (load->state != NULL) {
         state_close(load->state, NULL, NULL);
@@ -206,11 +208,15 @@ static json_t *parse(struct fetch *fetch, int max_version)
 
 static void got_task(struct fetch *fetch)
 {
-    CLEANUP(json_freep) json_t *doc = usable(fetch) ? parse(fetch, TASK_DOC_VERSION) : NULL;
+    bool there = usable(fetch);
+    CLEANUP(json_freep) json_t *doc = there ? parse(fetch, TASK_DOC_VERSION) : NULL;
     struct state_load *load = fetch->load;
     struct err err = { 0 };
 
     if (doc == NULL) {
+        if (there) {
+            json_put_bool(load->unread, strrchr(fetch->path, '/') + 1, true);
+        }
         return;
     }
     if ((load->n_tasks & (load->n_tasks - 1)) == 0) {
@@ -220,6 +226,7 @@ static void got_task(struct fetch *fetch)
     }
     if (task_decode(doc, &load->tasks[load->n_tasks], &err) < 0) {
         log_error("cannot read a task, it is left alone: %s path=%s", err.msg, fetch->path);
+        json_put_bool(load->unread, strrchr(fetch->path, '/') + 1, true);
         return;
     }
     load->n_tasks++;
@@ -369,6 +376,7 @@ static void link_task(struct state_load *load, struct task *doc)
     if (config == NULL) {
         log_error("task without its job's configuration, it is left alone task=%s job=%s", doc->id,
                   doc->job);
+        json_put_bool(load->unread, doc->id, true);
         return;
     }
     task = state_task_add(state, job, config, doc->id, doc->instance);
@@ -394,8 +402,9 @@ static bool looks_like_task(const char *pod)
     return len > ID_UUID_SIZE && id_is_uuid(pod + len - (ID_UUID_SIZE - 1));
 }
 
-static void link_intent(struct state *state, const struct intent *intent)
+static void link_intent(const struct state_load *load, const struct intent *intent)
 {
+    struct state *state = load->state;
     struct state_task *task = state_task_find(state, intent->pod);
 
     if (task != NULL && str_eq(task->t.node, intent->node)) {
@@ -406,6 +415,10 @@ static void link_intent(struct state *state, const struct intent *intent)
         (void)state_node_add(state, intent->node);
         task->intent = stop ? STATE_INTENT_STOP : STATE_INTENT_RUN;
         task->stored_intent = task->intent;
+    } else if (json_object_get(load->unread, intent->pod) != NULL) {
+        /* Its pod may live: what cannot be read is no reason to end it. */
+        log_error("intent of a task that cannot be read, it is left alone pod=%s node=%s",
+                  intent->pod, intent->node);
     } else if (looks_like_task(intent->pod)) {
         CLEANUP(mem_freep)
         char *path = str_printf("/davit/intent/%s/%s", intent->node, intent->pod);
@@ -460,7 +473,7 @@ static void link_all(struct state_load *load)
     }
     LL_FOREACH(load->intents, intent)
     {
-        link_intent(load->state, intent);
+        link_intent(load, intent);
     }
     for (task = load->state->tasks; task != NULL; task = task->hh.next) {
         task->flaps = count_flaps(load->state, task);
@@ -556,6 +569,7 @@ struct state_load *state_load_start(const struct state_options *options, state_l
     struct state_load *load = mem_alloc(sizeof(*load));
 
     load->options = *options;
+    load->unread = json_object();
     load->cb = cb;
     load->data = data;
     load->next_phase = load_hash_folders;

@@ -24,7 +24,10 @@
 #include <utlist.h>
 
 enum {
-    MAX_HISTORY = 100, /* Ended tasks that a job keeps. */
+    MAX_HISTORY = 100,              /* Ended tasks that a job keeps. */
+    MAX_CONFIGS_BYTES = 256 * 1024, /* Of their configurations: the job is one document. */
+    HISTORY_LOOK_MS = 600 * 1000,
+    MAX_FORGOTTEN = 1000, /* At one look. */
     TIMER_GRAIN_MS = 50,
 };
 
@@ -38,6 +41,9 @@ struct steer {
     uint64_t next_due_ms; /* Wall clock; 0: the timer does not run. */
     uv_timer_t timer;
     bool place; /* A round is worth while. */
+    uint64_t history_ms;
+    uv_timer_t history_timer;
+    unsigned open_handles;
     steer_cb close_cb;
     void *close_data;
 };
@@ -169,23 +175,65 @@ static void reschedule(struct steer *steer, struct state_task *old, int failures
     apply(steer, task, &stimulus, NULL);
 }
 
+/* One whose intent stands yet must be remembered: its node will ask. */
+static bool may_forget(const struct state_task *task)
+{
+    return task_is_terminal(task->t.status) && task->intent == STATE_INTENT_NONE;
+}
+
+/* Of the configurations that the job's document will hold. */
+static size_t configs_bytes(const struct state_job *job)
+{
+    const struct state_config *config;
+    size_t bytes = 0;
+
+    for (config = job->configs; config != NULL; config = config->hh.next) {
+        if (config == job->current || config->n_tasks > 0) {
+            bytes += config->bytes;
+        }
+    }
+    return bytes;
+}
+
 static void prune(struct steer *steer, struct state_job *job)
 {
     size_t ended = job->n_tasks - state_job_active(job);
+    size_t bytes = configs_bytes(job);
     struct state_task *task;
     struct state_task *next;
 
-    if (ended <= MAX_HISTORY) {
-        return;
-    }
     DL_FOREACH_SAFE2(job->tasks, task, next, job_next)
     {
-        /* One whose intent stands yet must be remembered: its node will ask. */
-        if (task_is_terminal(task->t.status) && task->intent == STATE_INTENT_NONE) {
-            state_task_delete(steer->state, task);
-            if (--ended <= MAX_HISTORY) {
-                return;
+        struct state_config *config = task->config;
+
+        if (ended <= MAX_HISTORY && bytes <= MAX_CONFIGS_BYTES) {
+            return;
+        }
+        if (may_forget(task)) {
+            ended--;
+            if (config->n_tasks == 1 && config != job->current) {
+                bytes -= config->bytes;
             }
+            state_task_delete(steer->state, task);
+        }
+    }
+}
+
+/* Tasks that ended long ago, and with its last task the job. */
+static void on_history(uv_timer_t *timer)
+{
+    struct steer *steer = timer->data;
+    uint64_t now = clock_wall_ms();
+    struct state_task *task;
+    struct state_task *next;
+    unsigned n = 0;
+
+    for (task = state_tasks(steer->state); task != NULL && n < MAX_FORGOTTEN; task = next) {
+        next = task->hh.next;
+        if (may_forget(task) && task->t.n_events > 0 &&
+            task->t.events[task->t.n_events - 1].time_ms + steer->history_ms < now) {
+            state_task_delete(steer->state, task);
+            n++;
         }
     }
 }
@@ -437,6 +485,7 @@ struct state_job *steer_create_take(struct steer *steer, struct job *config, con
     job->created_ms = clock_wall_ms();
     job->creating = true;
     job->current = state_config_add_take(job, config);
+    prune(steer, job);
     state_job_touch(steer->state, job); /* Before its tasks: a task needs its job. */
     add_instances(steer, job);
     return job;
@@ -491,7 +540,12 @@ void steer_node_lost(struct steer *steer, struct state_node *node)
 
 /* ---- Life ---- */
 
-struct steer *steer_new(struct state *state)
+static uint64_t history_look_ms(uint64_t history_ms)
+{
+    return history_ms < HISTORY_LOOK_MS ? history_ms : HISTORY_LOOK_MS;
+}
+
+struct steer *steer_new(struct state *state, uint64_t history_ms)
 {
     struct steer *steer = mem_alloc(sizeof(*steer));
     struct state_task *task;
@@ -501,6 +555,11 @@ struct steer *steer_new(struct state *state)
     steer->state = state;
     uv_timer_init(state_loop(state), &steer->timer);
     steer->timer.data = steer;
+    steer->history_ms = history_ms;
+    uv_timer_init(state_loop(state), &steer->history_timer);
+    steer->history_timer.data = steer;
+    uv_timer_start(&steer->history_timer, on_history, history_look_ms(history_ms),
+                   history_look_ms(history_ms));
     for (task = state_tasks(state); task != NULL; task = task->hh.next) {
         wait_enter(steer, task);
         if (task->node != NULL && task->intent == STATE_INTENT_NONE) {
@@ -527,6 +586,9 @@ static void on_closed(uv_handle_t *handle)
     steer_cb cb = steer->close_cb;
     void *data = steer->close_data;
 
+    if (--steer->open_handles > 0) {
+        return;
+    }
     free(steer);
     if (cb != NULL) {
         cb(data);
@@ -538,5 +600,7 @@ void steer_close(struct steer *steer, steer_cb cb, void *data)
     state_on_turn(steer->state, NULL, NULL);
     steer->close_cb = cb;
     steer->close_data = data;
+    steer->open_handles = 2;
     uv_close((uv_handle_t *)&steer->timer, on_closed);
+    uv_close((uv_handle_t *)&steer->history_timer, on_closed);
 }

@@ -14,7 +14,8 @@ struct steer;
 
 /* Begins with what was loaded: unfinished creations go on, PENDING tasks are placed, time limits
  * run.  state outlives steer. */
-struct steer *steer_new(struct state *state);
+/* Ended tasks are forgotten history_ms after their end. */
+struct steer *steer_new(struct state *state, uint64_t history_ms);
 
 typedef void (*steer_cb)(void *data);
 void steer_close(struct steer *steer, steer_cb cb, void *data);
