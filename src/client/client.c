@@ -43,8 +43,12 @@ int client_new(uv_loop_t *loop, const struct cluster *cluster, struct client **r
 {
     CLEANUP(mem_freep) char *token = NULL;
     bool local = cluster->socket != NULL && file_exists(cluster->socket);
+    struct err failure = { 0 };
 
-    if (!local && cluster->token_file != NULL && read_token(cluster->token_file, &token, err) < 0) {
+    /* A local master may not lead and name one that is elsewhere: the token is for that. */
+    if (cluster->token_file != NULL && read_token(cluster->token_file, &token, &failure) < 0 &&
+        !local) {
+        *err = failure;
         return err_code(err);
     }
     struct client *client = mem_alloc(sizeof *client);
