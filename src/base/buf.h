@@ -19,6 +19,8 @@ void buf_fini(struct buf *buf);
 
 /* Make room for extra more bytes after len. */
 void buf_reserve(struct buf *buf, size_t extra);
+
+/* Append a copy.  No cap here: what comes from outside is checked by the caller before. */
 void buf_add(struct buf *buf, const void *bytes, size_t len);
 void buf_add_text(struct buf *buf, const char *text);
 void buf_addf(struct buf *buf, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

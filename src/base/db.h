@@ -39,6 +39,8 @@ int db_step(struct db_stmt *stmt, struct err *err);
 
 /* Run to the end and reset; rows are ignored. */
 int db_run(struct db_stmt *stmt, struct err *err);
+
+/* Leave the rows that were not read; what was bound is let go of. */
 void db_reset(struct db_stmt *stmt);
 
 /* Columns count from 0 and are borrowed until the next step. */
@@ -46,5 +48,6 @@ int64_t db_col_int(struct db_stmt *stmt, int index);
 const char *db_col_text(struct db_stmt *stmt, int index); /* NULL for NULL */
 const void *db_col_blob(struct db_stmt *stmt, int index, size_t *ret_len);
 
+/* Of the connection: the rowid of the latest INSERT, the rows that the latest change touched. */
 int64_t db_last_id(struct db *db);
 int64_t db_changes(struct db *db);

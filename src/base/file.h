@@ -23,6 +23,7 @@ int file_mkdirs(const char *path, mode_t mode, struct err *err);
 /* rm -rf without following links; an absent path is success. */
 int file_remove_tree(const char *path, struct err *err);
 
+/* Is anything there, as far as this user can see?  A link counts as what it leads to. */
 bool file_exists(const char *path);
 
 /* Open (creating) and lock path exclusively for as long as the descriptor

@@ -13,4 +13,5 @@ int hostport_parse(const char *text, struct sockaddr_storage *ret_addr, struct e
 /* The text before the port, brackets kept; all of it when there is no ':'.  The caller's. */
 char *hostport_host(const char *text);
 
+/* 127.0.0.0/8 or ::1. */
 bool hostport_is_loopback(const struct sockaddr_storage *addr);

@@ -31,6 +31,7 @@ typedef void (*uplocal_stopped_cb)(void *data);
 int uplocal_new(uv_loop_t *loop, const struct uplocal_options *options, struct uplocal **ret_up,
                 struct err *err);
 
+/* Start it; ready and stopped come later, from the loop or from within uplocal_stop(). */
 void uplocal_start(struct uplocal *up, uplocal_ready_cb ready, uplocal_stopped_cb stopped,
                    void *data);
 
