@@ -19,7 +19,10 @@
 
 #include <string.h>
 
-enum { RETRY_MS = 1000 };
+enum {
+    RETRY_MS = 1000,
+    AWAY_MS = 1000, /* An end waits so long for a store that is away. */
+};
 
 struct member {
     struct zk *zk;
@@ -195,6 +198,13 @@ static void on_deleted(struct zk_req *req)
     uv_close((uv_handle_t *)&member->retry, on_closed);
 }
 
+static void on_nobody_there(uv_timer_t *timer)
+{
+    struct member *member = timer->data;
+
+    zk_cancel(&member->req);
+}
+
 void member_close(struct member *member, member_closed_cb cb, void *data)
 {
     bool ours = member->watch.entry != NULL && !member->blocked;
@@ -206,6 +216,9 @@ void member_close(struct member *member, member_closed_cb cb, void *data)
     zk_forget(&member->req);
     uv_timer_stop(&member->retry);
     if (ours) {
+        if (zk_state(member->zk) != ZK_CONNECTED) {
+            uv_timer_start(&member->retry, on_nobody_there, AWAY_MS, 0);
+        }
         zk_delete(member->zk, &member->req, member->real_path, ZK_ANY_VERSION, on_deleted);
     } else {
         uv_close((uv_handle_t *)&member->retry, on_closed);

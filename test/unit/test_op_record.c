@@ -297,6 +297,32 @@ static void large_records_give_up_their_logs(void **state)
     json_decref(record);
 }
 
+/* Each kill of a large job has a long list of instances. */
+static void many_large_variables_stay_below_the_cap(void **state)
+{
+    struct err err = { 0 };
+    json_t *record = make(20);
+    json_t *nodes = json_array();
+    static char list[30000];
+
+    (void)state;
+    memset(list, '1', sizeof list - 1);
+    for (size_t i = 0; i < 20; i++) {
+        json_t *vars = json_object();
+        struct op_record_outcome outcome = { .status = "succeeded", .vars = vars, .nodes = nodes };
+
+        json_put_str(vars, "INSTANCES", list);
+        assert_int_equal(op_record_begin(record, i, vars, nodes, true, &err), 0);
+        assert_int_equal(op_record_post_intent(record, i, &outcome, &err), 0);
+        assert_int_equal(op_record_finish(record, i, NULL, false, 1, &err), 0);
+        json_decref(vars);
+        CLEANUP(mem_freep) char *stored = op_record_text(record);
+        assert_true(strlen(stored) < OP_RECORD_MAX_BYTES);
+    }
+    json_decref(nodes);
+    json_decref(record);
+}
+
 static void a_newer_record_is_refused_by_name(void **state)
 {
     struct err err = { 0 };
@@ -360,6 +386,7 @@ int main(void)
         cmocka_unit_test(attempts_end_some_day),
         cmocka_unit_test(a_copy_is_independent),
         cmocka_unit_test(large_records_give_up_their_logs),
+        cmocka_unit_test(many_large_variables_stay_below_the_cap),
         cmocka_unit_test(a_newer_record_is_refused_by_name),
         cmocka_unit_test(the_digest_is_of_the_request_alone),
         cmocka_unit_test(a_summary_has_no_inputs),

@@ -519,6 +519,13 @@ static void on_withdrawn(void *data)
     *(bool *)data = true;
 }
 
+static void on_joined(struct member *member, const char *path, const struct err *err, void *data)
+{
+    (void)member;
+    (void)path;
+    *(bool *)data = err->code == 0;
+}
+
 /* What it could not delete would stand before it for as long as the session lives. */
 static void who_stands_again_does_not_wait_for_itself(void **state)
 {
@@ -540,6 +547,24 @@ static void who_stands_again_does_not_wait_for_itself(void **state)
     withdrawn = false;
     election_close(a.election, on_withdrawn, &withdrawn);
     turn_until(f, withdrawn);
+}
+
+static void a_member_ends_without_its_server(void **state)
+{
+    struct fixture *f = *state;
+    struct member *member = NULL;
+    bool told = false, closed = false;
+
+    member_start(f->a.zk, "/m/a", "x", 1, 0, on_joined, &told, &member);
+    turn_until(f, told);
+    zk_server_kill(&server);
+    turn_until(f, zk_state(f->a.zk) == ZK_SUSPENDED);
+    uint64_t began_ms = clock_now_ms();
+    member_close(member, on_withdrawn, &closed);
+    turn_until(f, closed);
+    assert_true(clock_now_ms() - began_ms < 5000);
+    zk_server_spawn(&server);
+    turn_until(f, zk_state(f->a.zk) == ZK_CONNECTED);
 }
 
 static char leader[32];
@@ -653,6 +678,7 @@ int main(int argc, char **argv)
         TEST(an_expired_session_is_renewed),
         TEST(one_leads_and_the_next_follows),
         TEST(who_stands_again_does_not_wait_for_itself),
+        TEST(a_member_ends_without_its_server),
         TEST(credentials_keep_others_out),
         TEST(addresses_are_checked),
     };

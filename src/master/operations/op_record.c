@@ -416,6 +416,9 @@ char *op_record_text(json_t *record)
         (void)json_object_del(opcode, "log");
         (void)json_object_del(opcode, "result");
         (void)json_object_del(opcode, "post_vars");
+        if (has_step(opcode, STEP_POST_DONE)) {
+            (void)json_object_del(opcode, "pre_vars"); /* No hook will be told them any more. */
+        }
     }
     return json_text(record);
 }
