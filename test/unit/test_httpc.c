@@ -78,8 +78,14 @@ static void on_flood_writable(struct httpd_request *req)
     }
 }
 
+static void on_flood_gone(struct httpd_request *req)
+{
+    httpd_stream_end(req);
+}
+
 static void on_flood(struct httpd_request *req)
 {
+    httpd_on_gone(req, on_flood_gone);
     httpd_stream_begin(req, 200, "text/plain", on_flood_writable);
     on_flood_writable(req);
 }
