@@ -49,11 +49,10 @@ enum { WAL_PAUSE_MS = 5 };
 /* Before SQLite makes it by the umask: what is kept there is for this user's programs alone. */
 static void make_private(const char *path)
 {
-    CLEANUP(fd_closep) int fd = -1;
+    int fd =
+        path[0] != ':' ? open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600) : -1;
 
-    if (path[0] != ':') {
-        fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    }
+    fd_closep(&fd);
 }
 
 /* SQLite does not wait by itself for another one that turns the same new database into WAL
