@@ -164,7 +164,7 @@ def test_hooks_run_in_their_order_with_their_environment(start, tmp_path):
     assert order(tmp_path) == ["global-pre.d", "job-kill-pre.d", "job-kill-post.d",
                                "global-post.d"]
     lines = [line for line in (tmp_path / "env.global-post.d").read_text().splitlines()
-             if not line.startswith(("PWD=", "SHLVL=", "_=", "OLDPWD="))]
+             if not line.startswith(("PWD=", "SHLVL=", "_=", "OLDPWD=", "DAVIT_RUN="))]
     assert sorted(lines) == sorted([
         "PATH=/sbin:/bin:/usr/sbin:/usr/bin", "GANETI_HOOKS_VERSION=2",
         "GANETI_OP_CODE=OP_TEST_DELAY", f"GANETI_DATA_DIR={tmp_path}",
