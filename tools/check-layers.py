@@ -72,5 +72,6 @@ def complaints(src):
 
 
 found = list(complaints(pathlib.Path(sys.argv[1], "src")))
-print("\n".join(found) if found else "layers: ok")
+if found:
+    print("\n".join(found))
 sys.exit(bool(found))
