@@ -34,7 +34,7 @@ struct state_config {
     unsigned n_tasks;
     size_t bytes;            /* Of its text in the job's document. */
     char pending_reason[96]; /* Why its PENDING tasks could not be placed; "" when not known. */
-    size_t group;            /* Private to steer.c: its place in the present round, from 1. */
+    size_t group;            /* Private to place.c: its place in the present round, from 1. */
     UT_hash_handle hh;
 };
 
@@ -59,7 +59,7 @@ struct state_task {
     bool stored, deleted, intent_dirty;
     struct state_task *job_prev, *job_next;
     struct state_task *node_prev, *node_next;
-    struct state_task *wait_prev, *wait_next; /* steer.c: PENDING, or with a time limit. */
+    struct state_task *wait_prev, *wait_next; /* place.c: PENDING; steer.c: with a time limit. */
     unsigned wait_list;
     UT_hash_handle hh;
 };

@@ -4,12 +4,12 @@
  * Not the rules (task_state.c), not the choice of a node (sched/), not the writing
  * (state_write.c): the hands between them, and the one timer for all time limits.
  *
- * Happy path: steer_create_take() adds PENDING tasks; at the end of the turn place_all()
+ * Happy path: steer_create_take() adds PENDING tasks; at the end of the turn place.c
  * runs one scheduling round, so a job and its places are one write; agents report,
  * steer_pod() moves the tasks; steer_kill() asks for their end.
  * Failures: a task that cannot be placed stays PENDING with a reason until capacity
  * changes; a task that ends and is owed another run gets one, after a penalty if it flaps.
- * Invariants: a task is in `pending` exactly while PENDING, in `timed` exactly while its
+ * Invariants: place.c has a task exactly while PENDING, in `timed` exactly while its
  * state has a time limit.  Each task_state step is carried out by apply() alone.
  */
 #include "master/state/steer.h"
@@ -17,9 +17,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "master/sched/sched.h"
+#include "master/state/place.h"
 
-#include <inttypes.h>
 #include <string.h>
 #include <utlist.h>
 
@@ -35,12 +34,10 @@ enum wait_list { WAIT_NONE, WAIT_PENDING, WAIT_TIMED };
 
 struct steer {
     struct state *state;
-    struct state_task *pending; /* By wait_next, in the order of arrival. */
-    struct state_task *timed;
-    size_t n_pending;
-    uint64_t next_due_ms; /* Wall clock; 0: the timer does not run. */
+    struct place *place;
+    struct state_task *timed; /* By wait_next. */
+    uint64_t next_due_ms;     /* Wall clock; 0: the timer does not run. */
     uv_timer_t timer;
-    bool place; /* A round is worth while. */
     uint64_t history_ms;
     uv_timer_t history_timer;
     unsigned open_handles;
@@ -79,18 +76,11 @@ static void arm(struct steer *steer, uint64_t due)
 static void wait_leave(struct steer *steer, struct state_task *task)
 {
     if (task->wait_list == WAIT_PENDING) {
-        DL_DELETE2(steer->pending, task, wait_prev, wait_next);
-        steer->n_pending--;
+        place_remove(steer->place, task);
     } else if (task->wait_list == WAIT_TIMED) {
         DL_DELETE2(steer->timed, task, wait_prev, wait_next);
     }
     task->wait_list = WAIT_NONE;
-}
-
-static void want_round(struct steer *steer)
-{
-    steer->place = true;
-    state_want_turn(steer->state);
 }
 
 /* Into the list that its state asks for. */
@@ -101,9 +91,7 @@ static void wait_enter(struct steer *steer, struct state_task *task)
     wait_leave(steer, task);
     if (task->t.status == TASK_PENDING) {
         task->wait_list = WAIT_PENDING;
-        DL_APPEND2(steer->pending, task, wait_prev, wait_next);
-        steer->n_pending++;
-        want_round(steer);
+        place_add(steer->place, task);
     } else if (due != 0) {
         task->wait_list = WAIT_TIMED;
         DL_APPEND2(steer->timed, task, wait_prev, wait_next);
@@ -292,9 +280,7 @@ static void apply(struct steer *steer, struct state_task *task,
     wait_enter(steer, task);
     if (task_is_terminal(step.status)) {
         state_task_unplace(steer->state, task);
-        if (steer->n_pending > 0) {
-            want_round(steer); /* There is room now. */
-        }
+        place_want(steer->place);
         if (step.reschedule) {
             reschedule(steer, task, step.failures);
         }
@@ -302,136 +288,11 @@ static void apply(struct steer *steer, struct state_task *task,
     }
 }
 
-/* ---- Placing ---- */
-
-struct round {
-    struct steer *steer;
-    struct state_task **tasks; /* Of all groups, one group after the other. */
-    uint64_t n_placed;
-};
-
-struct round_group {
-    struct state_config *config;
-    size_t first; /* In round.tasks. */
-};
-
-static void on_placed(struct sched_group *group, size_t nth, struct sched_node *where, void *data)
+static void on_placed(struct state_task *task, void *data)
 {
-    struct round *round = data;
-    struct round_group *mine = group->data;
-    struct state_task *task = round->tasks[mine->first + nth];
-    struct state_node *node = where->data;
-    const struct job *job = mine->config->job;
     struct task_stimulus stimulus = { .kind = TASK_EV_PLACED };
 
-    for (size_t i = 0; i < job->n_ports; i++) {
-        task_add_port(&task->t, job->ports[i], state_node_free_port(node));
-    }
-    state_task_place(round->steer->state, task, node);
-    apply(round->steer, task, &stimulus, NULL);
-    round->n_placed++;
-}
-
-static size_t collect_nodes(const struct steer *steer, struct sched_node **ret_nodes)
-{
-    struct sched_node *nodes;
-    struct state_node *node;
-    size_t n = 0;
-
-    nodes = mem_alloc((HASH_COUNT(state_nodes(steer->state)) + 1) * sizeof(*nodes));
-    for (node = state_nodes(steer->state); node != NULL; node = node->hh.next) {
-        if (node->alive) {
-            unsigned ports = (unsigned)(node->port_hi - node->port_lo + 1);
-
-            nodes[n++] = (struct sched_node){
-                .data = node,
-                .cpu = node->cpu - node->used_cpu,
-                .ram_bytes = node->ram_bytes - node->used_ram_bytes,
-                .disk_bytes = node->disk_bytes - node->used_disk_bytes,
-                .ports = ports - (unsigned)node->n_used_ports,
-                .drained = strcmp(node->mode, "active") != 0,
-            };
-        }
-    }
-    *ret_nodes = nodes;
-    return n;
-}
-
-/* PENDING tasks by configuration; *ret_tasks has each group's in a row. */
-static size_t collect_groups(struct steer *steer, struct sched_group **ret_groups,
-                             struct round_group **ret_mine, struct state_task ***ret_tasks)
-{
-    struct sched_group *groups = mem_alloc(sizeof(*groups));
-    struct round_group *mine;
-    struct state_task *task;
-    size_t n = 0;
-    size_t at = 0;
-
-    DL_FOREACH2(steer->pending, task, wait_next)
-    {
-        if (task->config->group == 0) {
-            const struct job *job = task->config->job;
-
-            if (n > 0 && (n & (n - 1)) == 0) {
-                groups = mem_realloc(groups, 2 * n * sizeof(*groups));
-            }
-            groups[n] = (struct sched_group){ .demand = { job->cpu, job->ram_bytes, job->disk_bytes,
-                                                          (unsigned)job->n_ports } };
-            task->config->group = ++n;
-        }
-        groups[task->config->group - 1].n_tasks++;
-    }
-    mine = mem_alloc((n + 1) * sizeof(*mine));
-    for (size_t i = 0; i < n; i++) {
-        mine[i].first = at;
-        at += groups[i].n_tasks;
-        groups[i].n_tasks = 0; /* Counted again below. */
-        groups[i].data = &mine[i];
-    }
-    *ret_tasks = mem_alloc((at + 1) * sizeof(struct state_task *));
-    DL_FOREACH2(steer->pending, task, wait_next)
-    {
-        size_t i = task->config->group - 1;
-
-        mine[i].config = task->config;
-        (*ret_tasks)[mine[i].first + groups[i].n_tasks++] = task;
-    }
-    *ret_groups = groups;
-    *ret_mine = mine;
-    return n;
-}
-
-static void place_all(struct state *state, void *data)
-{
-    struct steer *steer = data;
-    CLEANUP(mem_freep) struct sched_node *nodes = NULL;
-    CLEANUP(mem_freep) struct sched_group *groups = NULL;
-    CLEANUP(mem_freep) struct round_group *mine = NULL;
-    CLEANUP(mem_freep) struct state_task **tasks = NULL;
-    struct round round = { .steer = steer };
-    size_t n_nodes;
-    size_t n_groups;
-
-    if (!steer->place || steer->pending == NULL) {
-        return;
-    }
-    steer->place = false;
-    n_nodes = collect_nodes(steer, &nodes);
-    n_groups = collect_groups(steer, &groups, &mine, &tasks);
-    round.tasks = tasks;
-    sched_round(nodes, n_nodes, groups, n_groups, on_placed, &round);
-    for (size_t i = 0; i < n_groups; i++) {
-        struct state_config *config = mine[i].config;
-
-        config->group = 0;
-        if (strcmp(config->pending_reason, groups[i].reason) != 0) {
-            (void)snprintf(config->pending_reason, sizeof(config->pending_reason), "%s",
-                           groups[i].reason);
-            state_bump(state);
-        }
-    }
-    log_debug("scheduling round placed=%" PRIu64 " waiting=%zu nodes=%zu", round.n_placed,
-              steer->n_pending, n_nodes);
+    apply(data, task, &stimulus, NULL);
 }
 
 /* ---- Jobs ---- */
@@ -519,8 +380,8 @@ void steer_pod(struct steer *steer, struct state_task *task, enum pod_state pod,
 
 void steer_node_changed(struct steer *steer, struct state_node *node)
 {
-    if (node->alive && steer->n_pending > 0) {
-        want_round(steer);
+    if (node->alive) {
+        place_want(steer->place);
     }
 }
 
@@ -553,6 +414,7 @@ struct steer *steer_new(struct state *state, uint64_t history_ms)
     struct state_job *next;
 
     steer->state = state;
+    steer->place = place_new(state, on_placed, steer);
     uv_timer_init(state_loop(state), &steer->timer);
     steer->timer.data = steer;
     steer->history_ms = history_ms;
@@ -576,7 +438,6 @@ struct steer *steer_new(struct state *state, uint64_t history_ms)
             steer_created(steer, job);
         }
     }
-    state_on_turn(state, place_all, steer);
     return steer;
 }
 
@@ -589,6 +450,7 @@ static void on_closed(uv_handle_t *handle)
     if (--steer->open_handles > 0) {
         return;
     }
+    place_free(steer->place);
     free(steer);
     if (cb != NULL) {
         cb(data);
@@ -597,7 +459,7 @@ static void on_closed(uv_handle_t *handle)
 
 void steer_close(struct steer *steer, steer_cb cb, void *data)
 {
-    state_on_turn(steer->state, NULL, NULL);
+    place_stop(steer->place);
     steer->close_cb = cb;
     steer->close_data = data;
     steer->open_handles = 2;
