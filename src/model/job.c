@@ -26,6 +26,8 @@ void job_free(struct job *job)
         free(job->ports[i]);
     }
     free(job->ports);
+    constraints_free(job->constraints, job->n_constraints);
+    sla_policy_fini(&job->sla);
     job_key_fini(&job->key);
     free(job->key_text);
     json_decref(job->doc);
@@ -191,6 +193,67 @@ static int64_t whole(const json_t *obj, const char *key, int64_t fallback)
     return (int64_t)value;
 }
 
+static const char *const tier_names[] = {
+    [JOB_TIER_PREFERRED] = "preferred",
+    [JOB_TIER_PREEMPTIBLE] = "preemptible",
+    [JOB_TIER_REVOCABLE] = "revocable",
+};
+
+const char *job_tier_name(enum job_tier tier)
+{
+    return tier_names[tier];
+}
+
+bool job_tier_parse(const char *name, enum job_tier *ret_tier)
+{
+    for (unsigned i = 0; i < sizeof(tier_names) / sizeof(tier_names[0]); i++) {
+        if (str_eq(name, tier_names[i])) {
+            *ret_tier = (enum job_tier)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A text that is there and not empty, else NULL. */
+static const char *text_member(const json_t *doc, const char *key)
+{
+    const char *text = json_str_or(doc, key, NULL);
+
+    return text != NULL && text[0] != '\0' ? text : NULL;
+}
+
+/* What placing, preempting and moving go by. */
+static void read_policies(struct job *job)
+{
+    const json_t *partition = json_object_get(job->doc, "partition_policy");
+    const char *tier = text_member(job->doc, "tier");
+    int64_t priority = whole(job->doc, "priority", 0);
+    int64_t delay = whole(partition, "delay_secs", 0);
+
+    job->tier = JOB_TIER_PREEMPTIBLE;
+    if (tier == NULL && json_bool_or(job->doc, "production", false)) {
+        job->tier = JOB_TIER_PREFERRED;
+    } else if (tier != NULL) {
+        (void)job_tier_parse(tier, &job->tier); /* job_decode() refuses another word. */
+    }
+    job->is_production = job->tier == JOB_TIER_PREFERRED;
+    job->priority = priority > INT32_MAX   ? INT32_MAX
+                    : priority < INT32_MIN ? INT32_MIN
+                                           : (int)priority;
+    constraints_read(json_object_get(job->doc, "constraints"), &job->constraints,
+                     &job->n_constraints);
+    job->dedicated = constraints_dedicated(job->constraints, job->n_constraints);
+    job->partition.reschedule = json_bool_or(partition, "reschedule", true);
+    job->partition.delay_secs = delay > 0 ? (delay < INT32_MAX ? delay : INT32_MAX) : 0;
+    sla_policy_read(json_object_get(job->doc, "sla_policy"), &job->sla);
+    job->cron_schedule = text_member(job->doc, "cron_schedule");
+    job->cron_collision_policy = text_member(job->doc, "cron_collision_policy");
+    if (job->cron_collision_policy == NULL) {
+        job->cron_collision_policy = "KILL_EXISTING";
+    }
+}
+
 int job_decode_trusted(const json_t *doc, struct job **ret_job, struct err *err)
 {
     CLEANUP(job_freep) struct job *job = mem_alloc(sizeof(*job));
@@ -218,6 +281,7 @@ int job_decode_trusted(const json_t *doc, struct job **ret_job, struct err *err)
     job->ram_bytes = whole(resources, "ram", 0);
     job->disk_bytes = whole(resources, "disk", 0);
     find_ports(job);
+    read_policies(job);
     make_hash(job);
     *ret_job = TAKE(job);
     return 0;
@@ -302,12 +366,33 @@ static int check_numbers(const struct job *job, struct err *err)
     return 0;
 }
 
-static bool member_set(const json_t *doc, const char *key)
+static int check_policies(const struct job *job, struct err *err)
 {
-    const json_t *value = json_object_get(doc, key);
+    const json_t *partition = json_object_get(job->doc, "partition_policy");
+    const char *tier = text_member(job->doc, "tier");
+    enum job_tier known;
 
-    return value != NULL && !json_is_null(value) &&
-           !(json_is_string(value) && json_string_length(value) == 0);
+    if (tier != NULL && !job_tier_parse(tier, &known)) {
+        return err_set(err, ERR_CONFIG, "Invalid tier '%.100s'.", tier);
+    }
+    if (whole(partition, "delay_secs", 0) < 0) {
+        return err_set(err, ERR_CONFIG, "partition_policy: delay_secs must not be negative");
+    }
+    if (constraints_check(json_object_get(job->doc, "constraints"), job->constraints,
+                          job->n_constraints, job->key.role, err) < 0) {
+        return err->code;
+    }
+    return sla_policy_check(json_object_get(job->doc, "sla_policy"), &job->sla,
+                            job_tier_name(job->tier), job->instances, err);
+}
+
+int job_check_no_cron(const struct job *job, struct err *err)
+{
+    if (job->cron_schedule != NULL) {
+        return err_set(err, ERR_CONFIG,
+                       "Cron jobs may only be created/updated by calling scheduleCronJob.");
+    }
+    return 0;
 }
 
 int job_decode(const json_t *doc, struct job **ret_job, struct err *err)
@@ -317,12 +402,8 @@ int job_decode(const json_t *doc, struct job **ret_job, struct err *err)
     if (job_decode_trusted(doc, &job, err) < 0) {
         return err->code;
     }
-    if (member_set(doc, "cron_schedule")) {
-        return err_set(err, ERR_CONFIG,
-                       "Cron jobs may only be created/updated by calling scheduleCronJob.");
-    }
     if (job_check_env(job->key.env, err) < 0 || check_numbers(job, err) < 0 ||
-        check_processes(job, err) < 0 || check_size(job, err) < 0) {
+        check_processes(job, err) < 0 || check_policies(job, err) < 0 || check_size(job, err) < 0) {
         return err->code;
     }
     *ret_job = TAKE(job);

@@ -102,7 +102,14 @@ static void bad_jobs_are_refused_in_auroras_words(void **state)
     refuse("role", json_string("a/b"), "Invalid role");
     refuse("name", json_string(".."), "Invalid name");
     refuse("name", json_integer(1), "has no name");
-    refuse("cron_schedule", json_string("* * * * *"), "calling scheduleCronJob");
+    refuse("tier", json_string("golden"), "Invalid tier 'golden'.");
+    refuse("partition_policy", json_pack("{s:i}", "delay_secs", -1), "must not be negative");
+    refuse("constraints", json_pack("{s:s}", "rack", "limit:x"),
+           "limit:x is not a valid limit value, must be integer");
+    refuse("constraints", json_pack("{s:s}", "dedicated", "mail/x"),
+           "Only mail may use hosts dedicated for that role.");
+    refuse("sla_policy", json_pack("{s:f,s:i}", "percentage", 95.0, "duration_secs", 60),
+           "Tier 'preemptible' does not support SlaPolicy.");
     refuse("task", json_integer(3), "Task required");
     refuse("task.processes", json_array(), "Processes required");
     refuse("task.processes", json_pack("[{s:s,s:s}]", "name", "a/b", "cmdline", "x"),
@@ -116,6 +123,58 @@ static void bad_jobs_are_refused_in_auroras_words(void **state)
            "must all be positive");
     refuse("task.resources", json_pack("{s:i,s:i,s:i}", "cpu", 1, "ram", -1, "disk", 1),
            "must all be positive");
+}
+
+static void what_placing_and_moving_go_by_is_read(void **state)
+{
+    (void)state;
+    CLEANUP(json_freep) json_t *doc = hello();
+    CLEANUP(job_freep) struct job *plain = NULL;
+    CLEANUP(job_freep) struct job *job = NULL;
+    struct err err = { 0 };
+
+    assert_int_equal(job_decode(doc, &plain, &err), 0);
+    assert_int_equal(plain->tier, JOB_TIER_PREEMPTIBLE);
+    assert_false(plain->is_production);
+    assert_true(plain->partition.reschedule);
+    assert_int_equal(plain->partition.delay_secs, 0);
+    assert_int_equal(plain->n_constraints, 0);
+    assert_null(plain->dedicated);
+    assert_int_equal(plain->sla.kind, SLA_NONE);
+
+    json_put_bool(doc, "production", true);
+    json_put_int(doc, "priority", -7);
+    json_put_int(doc, "instances", 20);
+    json_put_take(doc, "partition_policy",
+                  json_pack("{s:b,s:i}", "reschedule", 0, "delay_secs", 9));
+    json_put_take(doc, "constraints",
+                  json_pack("{s:s,s:s}", "rack", "limit:2", "dedicated", "www/web"));
+    json_put_take(doc, "sla_policy",
+                  json_pack("{s:f,s:i}", "percentage", 80.0, "duration_secs", 5));
+    assert_int_equal(job_decode(doc, &job, &err), 0);
+    assert_int_equal(job->tier, JOB_TIER_PREFERRED);
+    assert_true(job->is_production);
+    assert_int_equal(job->priority, -7);
+    assert_false(job->partition.reschedule);
+    assert_int_equal(job->partition.delay_secs, 9);
+    assert_int_equal(job->n_constraints, 2);
+    assert_string_equal(job->dedicated, "www/web");
+    assert_int_equal(job->sla.kind, SLA_PERCENTAGE);
+}
+
+static void a_cron_job_is_a_job_that_others_refuse(void **state)
+{
+    (void)state;
+    CLEANUP(json_freep) json_t *doc = hello();
+    CLEANUP(job_freep) struct job *job = NULL;
+    struct err err = { 0 };
+
+    json_put_str(doc, "cron_schedule", "*/5 * * * *");
+    assert_int_equal(job_decode(doc, &job, &err), 0);
+    assert_string_equal(job->cron_schedule, "*/5 * * * *");
+    assert_string_equal(job->cron_collision_policy, "KILL_EXISTING");
+    assert_true(job_check_no_cron(job, &err) < 0);
+    assert_non_null(strstr(err.msg, "calling scheduleCronJob."));
 }
 
 static void staging_environments_have_numbers(void **state)
@@ -191,6 +250,8 @@ int main(void)
         cmocka_unit_test(the_hash_ignores_instances_and_update_config_only),
         cmocka_unit_test(announced_ports_follow_the_portmap),
         cmocka_unit_test(bad_jobs_are_refused_in_auroras_words),
+        cmocka_unit_test(what_placing_and_moving_go_by_is_read),
+        cmocka_unit_test(a_cron_job_is_a_job_that_others_refuse),
         cmocka_unit_test(staging_environments_have_numbers),
         cmocka_unit_test(keys_and_patterns),
         cmocka_unit_test(the_manifest_says_what_is_wanted),

@@ -168,7 +168,7 @@ static int create_validate(const struct opcode_ref *ref, struct err *err)
 {
     CLEANUP(job_freep) struct job *job = NULL;
 
-    if (create_decode(ref, &job, err) < 0) {
+    if (create_decode(ref, &job, err) < 0 || job_check_no_cron(job, err) < 0) {
         return err->code;
     }
     return steer_check_create(ref->env->steer, job, err);
