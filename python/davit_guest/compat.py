@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a Python 2 configuration takes for granted and Python 3 no longer has."""
+"""Names that a Python 2 configuration takes for granted and Python 3 no longer has."""
 
 import builtins
 import posix
@@ -27,19 +27,22 @@ def _unichr(code):
 
 
 def _execfile(path, *scopes):
+    from .python2 import Compiler
     with open(path, "rb") as fp:
-        exec(compile(fp.read(), path, "exec"), *(scopes or (sys._getframe(1).f_globals,)))
+        exec(Compiler()(fp.read(), path), *(scopes or (sys._getframe(1).f_globals,)))
 
 
 def _exit(code=None):
     raise SystemExit(code)
 
 
-def install():
-    for name, value in (("raw_input", _raw_input), ("xrange", range), ("unicode", str),
-                        ("basestring", str), ("long", int), ("reduce", _reduce), ("cmp", _cmp),
-                        ("unichr", _unichr), ("execfile", _execfile), ("exit", _exit),
-                        ("quit", _exit)):
+def install(python2):
+    names = [("exit", _exit), ("quit", _exit)]  # Of Python 3, too: they come with `site`.
+    if python2:
+        names += [("raw_input", _raw_input), ("xrange", range), ("unicode", str),
+                  ("basestring", str), ("long", int), ("reduce", _reduce), ("cmp", _cmp),
+                  ("unichr", _unichr), ("execfile", _execfile)]
+    for name, value in names:
         if not hasattr(builtins, name):
             setattr(builtins, name, value)
     extra = posix.environ.get(b"PYTHONPATH", b"").decode("utf-8", "surrogateescape")

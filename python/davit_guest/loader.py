@@ -11,6 +11,7 @@ from pystachio.config import Config
 
 from .aurora import AuroraConfig, JobKey, is_identifier
 from .errors import GuestError, text_of, where
+from .python2 import Compiler
 from .schema import Job, names
 
 MISSING = "{MISSING}"
@@ -18,9 +19,11 @@ MISSING = "{MISSING}"
 
 class LoadedConfig:
     def __init__(self, path=None, text=None, name=None, binds=(), read_json=False,
-                 allow_include=True):
+                 allow_include=True, python2=True):
         self._binds = [self._binding(each) for each in binds]
         self._files = []
+        self._compiler = Compiler(python2)
+        self.warnings = self._compiler.warnings
         self._keys = None
         if read_json:
             self.environment = self._from_json(path, text, name)
@@ -43,7 +46,7 @@ class LoadedConfig:
         environment = names()
         try:
             Config(source, environment=environment, allow_include=allow_include,
-                   files=self._files)
+                   files=self._files, compiler=self._compiler)
         except Config.NotFound:
             raise GuestError("[Errno 2] No such file or directory: '%s'" % path) from None
         except SystemExit as e:

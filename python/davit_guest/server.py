@@ -36,15 +36,17 @@ class Session:
     def config_load(self, params):
         from . import compat, hooks, loader, log
         log.set_verbose(bool(params.get("verbose")))
-        compat.install()
+        compat.install(params.get("python2", True))
         self.config = self.selected = None
         hooks.GlobalHookRegistry.reset()
         config = loader.LoadedConfig(
             path=params.get("path"), text=params.get("text"), name=params.get("name"),
             binds=params.get("binds") or (), read_json=bool(params.get("read_json")),
-            allow_include=params.get("allow_include", True))
+            allow_include=params.get("allow_include", True),
+            python2=params.get("python2", True))
         self.hooks = hooks.Hooks(config.hooks)
-        answer = {"jobs": config.job_paths(), "hooks": self.hooks.names(), "warnings": []}
+        answer = {"jobs": config.job_paths(), "hooks": self.hooks.names(),
+                  "warnings": config.warnings}
         self.config = config
         return answer
 

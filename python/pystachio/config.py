@@ -27,6 +27,10 @@ def exists(path):
     return True
 
 
+def _compile(source, name):
+    return compile(source, name, "exec", dont_inherit=True)
+
+
 class Config:
     class Error(Exception):
         pass
@@ -39,13 +43,16 @@ class Config:
 
     MAX_BYTES = 32 * 1024 * 1024
 
-    def __init__(self, loadable, schema=None, environment=None, allow_include=True, files=None):
+    def __init__(self, loadable, schema=None, environment=None, allow_include=True, files=None,
+                 compiler=None):
         """loadable: a path, an object with read(), or a dict of name -> either.
         schema: program text executed first; environment: names to start with instead.
-        files: is told the name of each file, for finding out whose line failed."""
+        files: is told the name of each file, for finding out whose line failed.
+        compiler: makes code of (source, name); Python's own when not given."""
         self.loadables = {}
         self.files = [] if files is None else files
         self._current = []
+        self._compile = compiler or _compile
         self._allow_include = allow_include
         self.environment = self.default_environment() if environment is None else environment
         if schema is not None:
@@ -96,7 +103,7 @@ class Config:
         self.files.append(name)
         self._current.append(path)
         try:
-            exec(compile(source, name, "exec", dont_inherit=True), self.environment)
+            exec(self._compile(source, name), self.environment)
         except (SyntaxError, ValueError) as e:
             raise Config.InvalidConfigError(str(e)) from e
         finally:

@@ -136,32 +136,41 @@ int hooked_run(struct cli *cli, struct client *client, const struct hooked *hook
     return rv;
 }
 
-static void print_warnings(const json_t *selected)
+void hooked_print_warnings(const json_t *warnings)
 {
     size_t i;
     json_t *warning;
 
-    json_array_foreach(json_object_get(selected, "warnings"), i, warning)
+    json_array_foreach(warnings, i, warning)
     {
         (void)fprintf(stderr, " WARN] %s\n", json_string_value(warning));
     }
 }
 
+struct config_options hooked_file_options(const struct verb_call *call)
+{
+    return (struct config_options){
+        .binds = (const char *const *)verb_list(call, "bind"),
+        .read_json = verb_flag(call, "read-json"),
+        .no_python2 = strcmp(verb_text(call, "python2-compat"), "off") == 0,
+        .verbose = call->cli->verbose,
+    };
+}
+
 int hooked_load(struct verb_call *call, const char *file, const char *key,
                 struct config **ret_config, json_t **ret_selected, struct err *err)
 {
-    const struct config_options options = {
-        .binds = (const char *const *)verb_list(call, "bind"),
-        .read_json = verb_flag(call, "read-json"),
-        .verbose = call->cli->verbose,
-    };
+    const struct config_options options = hooked_file_options(call);
 
     *ret_config = config_new();
-    if (config_load(*ret_config, file, &options, err) < 0 ||
-        config_select(*ret_config, key, ret_selected, err) < 0) {
+    if (config_load(*ret_config, file, &options, err) < 0) {
         return err_code(err);
     }
-    print_warnings(*ret_selected);
+    hooked_print_warnings(config_warnings(*ret_config));
+    if (config_select(*ret_config, key, ret_selected, err) < 0) {
+        return err_code(err);
+    }
+    hooked_print_warnings(json_object_get(*ret_selected, "warnings"));
     return 0;
 }
 

@@ -4,7 +4,23 @@
 #include "base/err.h"
 #include "cli/cli.h"
 #include "cli/operation.h"
+#include "cli/verb.h"
 #include "config/config.h"
+
+/* The options of every verb that evaluates a file. */
+/* clang-format off */
+#define HOOKED_FILE_OPTIONS                                                                        \
+    { "bind", 0, ARGS_LIST, "NAME=VALUE", "bind a Pystachio reference (repeatable)", NULL, 0, 0 }, \
+    { "read-json", 0, ARGS_FLAG, NULL, "FILE is JSON", NULL, 0, 0 },                               \
+    { "python2-compat", 0, ARGS_TEXT, "on|off", "translate files written for Python 2 (on)", "on", \
+      0, 0 }
+/* clang-format on */
+
+/* What they ask for. */
+struct config_options hooked_file_options(const struct verb_call *call);
+
+/* " WARN] ..." on stderr, one line each. */
+void hooked_print_warnings(const json_t *warnings);
 
 /* One hookable API call: pre hooks, the operation, then post or err hooks, with all of
  * their records in the timeline. */
@@ -27,7 +43,7 @@ struct hooked {
 int hooked_run(struct cli *cli, struct client *client, const struct hooked *hooked,
                json_t **ret_record, bool *ret_vetoed, struct err *err);
 
-/* Load the file with --bind and --read-json of the call and select the job.  *ret_selected
+/* Load the file with the HOOKED_FILE_OPTIONS of the call and select the job.  *ret_selected
  * is config_select()'s answer; warnings were printed. */
 int hooked_load(struct verb_call *call, const char *file, const char *key,
                 struct config **ret_config, json_t **ret_selected, struct err *err);

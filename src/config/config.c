@@ -34,6 +34,7 @@ struct config {
     struct guest *guest;
     uint64_t timeout_ms;
     json_t *jobs;
+    json_t *warnings;
     char *name; /* Of the file, for messages. */
     char *message;
     int exit_status;
@@ -78,6 +79,7 @@ void config_free(struct config *config)
     int rv = uv_loop_close(&config->loop);
     assert(rv == 0);
     json_decref(config->jobs);
+    json_decref(config->warnings);
     free(config->name);
     free(config->message);
     free(config);
@@ -86,6 +88,11 @@ void config_free(struct config *config)
 const json_t *config_jobs(const struct config *config)
 {
     return config->jobs;
+}
+
+const json_t *config_warnings(const struct config *config)
+{
+    return config->warnings;
 }
 
 const char *config_message(const struct config *config)
@@ -271,12 +278,14 @@ static int load(struct config *config, const char *path, const char *name, const
     json_put_take(params, "binds", TAKE(binds));
     json_put_bool(params, "read_json", options->read_json);
     json_put_bool(params, "allow_include", !options->no_include);
+    json_put_bool(params, "python2", !options->no_python2);
     json_put_bool(params, "verbose", options->verbose);
     if (ask_guest(config, "config.load", params, config->timeout_ms, "evaluating", &answer, err) <
         0) {
         return err_code(err);
     }
     config->jobs = json_incref(json_object_get(answer, "jobs"));
+    config->warnings = json_incref(json_object_get(answer, "warnings"));
     return 0;
 }
 

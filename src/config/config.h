@@ -17,6 +17,7 @@ struct config_options {
     const char *const *binds; /* "name=value" texts, ended by NULL; NULL: none. */
     bool read_json;           /* The file is a job, or {"jobs": [...]}, as JSON. */
     bool no_include;          /* include() is refused. */
+    bool no_python2;          /* What was written for Python 2 is refused, not translated. */
     bool verbose;             /* Debug lines and tracebacks of hooks on stderr. */
     uint64_t timeout_ms;      /* For evaluating, not for hooks; 0 is 10 s. */
 };
@@ -42,6 +43,9 @@ int config_load_text(struct config *config, const char *name, const char *text,
 /* Keys "cluster/role/env/name" in file order, an env that is not set as "{MISSING}".
  * An array, borrowed. */
 const json_t *config_jobs(const struct config *config);
+
+/* Texts about the file as a whole: that it was translated from Python 2.  Borrowed. */
+const json_t *config_warnings(const struct config *config);
 
 /* The job of that key (NULL: the only one), checked and interpolated:
  * {"key", "job": {...}, "ports": [sorted names], "unbound": [references the pod fills],

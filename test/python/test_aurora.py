@@ -9,7 +9,7 @@ from davit_guest.loader import LoadedConfig
 from davit_guest.schema import MB, Job, Process, Resources, Task
 from pystachio import Empty
 
-compat.install()
+compat.install(True)
 
 HEAD = """
 res = Resources(cpu=1, ram=64*MB, disk=64*MB)

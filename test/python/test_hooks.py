@@ -311,7 +311,7 @@ class H(object):
                         % (job_key, shards))
 ''')
     from davit_guest import compat
-    compat.install()
+    compat.install(True)
     monkeypatch.setattr("builtins.input", lambda prompt="": "Yes")
     assert not run(H())["refused"]
     assert H.asked == "Are you sure you want to kill c/r/devel/n (shards [1, 2])? (yes/no): "

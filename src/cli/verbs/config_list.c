@@ -6,14 +6,14 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "cli/cli.h"
+#include "cli/hooked.h"
 #include "cli/verbs.h"
 #include "config/config.h"
 
 #include <stdio.h>
 
 static const struct verb_option options[] = {
-    { "bind", 0, ARGS_LIST, "NAME=VALUE", "bind a Pystachio reference (repeatable)", NULL, 0, 0 },
-    { "read-json", 0, ARGS_FLAG, NULL, "FILE is JSON", NULL, 0, 0 },
+    HOOKED_FILE_OPTIONS,
     { 0 },
 };
 
@@ -21,11 +21,7 @@ static int run_config_list(struct verb_call *call, struct err *err)
 {
     CLEANUP(config_freep) struct config *config = config_new();
     CLEANUP_BUF keys = { 0 };
-    const struct config_options load = {
-        .binds = (const char *const *)verb_list(call, "bind"),
-        .read_json = verb_flag(call, "read-json"),
-        .verbose = call->cli->verbose,
-    };
+    const struct config_options load = hooked_file_options(call);
     size_t i;
     json_t *key;
 
@@ -38,6 +34,7 @@ static int run_config_list(struct verb_call *call, struct err *err)
 
         return status >= 0 ? status : err_exit_status(ERR_FAILED);
     }
+    hooked_print_warnings(config_warnings(config));
     if (call->cli->json) {
         cli_print_json(config_jobs(config));
         return 0;

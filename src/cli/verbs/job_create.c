@@ -17,8 +17,7 @@
 enum { POLL_MS = 30000 };
 
 static const struct verb_option options[] = {
-    { "bind", 0, ARGS_LIST, "NAME=VALUE", "bind a Pystachio reference (repeatable)", NULL, 0, 0 },
-    { "read-json", 0, ARGS_FLAG, NULL, "FILE is JSON", NULL, 0, 0 },
+    HOOKED_FILE_OPTIONS,
     { "wait-until", 0, ARGS_TEXT, "PENDING|RUNNING|FINISHED",
       "return when every instance has come so far (PENDING)", "PENDING", 0, 0 },
     { "open-browser", 0, ARGS_FLAG, NULL, "accepted; no browser is opened", NULL, 0, 0 },
