@@ -7,9 +7,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define HOME_MARK_FILE "agent.json"
-#define HOME_LOG_FILE  "pod.log"
-#define HOME_MANIFEST  "current_manifest.yaml"
+#define HOME_MARK_FILE   "agent.json"
+#define HOME_LOG_FILE    "pod.log"
+#define HOME_MANIFEST    "current_manifest.yaml"
+#define HOME_MEMBER_FILE "announced" /* the store node of its ServerSet member */
 
 /* What the agent itself must know of a pod after a restart: HOME/agent.json.  Its being there
  * means that a launch had begun. */

@@ -11,6 +11,7 @@
 
 #include "base/json.h"
 #include "base/str.h"
+#include "model/endpoint.h"
 #include "model/pod.h"
 #include "model/yaml.h"
 
@@ -50,6 +51,7 @@ void intent_free(struct intent *intent)
     free(intent->op_id);
     free(intent->stop_op_id);
     free(intent->stop_reason);
+    json_decref(intent->announce);
     free(intent);
 }
 
@@ -74,6 +76,24 @@ static int read_launchables(struct intent *intent, struct err *err)
         intent->is_task = str_eq(type, "davit/task") && json_object_size(all) == 1;
     }
     return 0;
+}
+
+/* The launched pod's doc is freed; what its member says is not. */
+static void read_announce(struct intent *intent)
+{
+    static const char *const members[] = { "announce", "ports", "hostname" };
+
+    if (!intent->job || !endpoint_announced(json_object_get(intent->davit, "announce"))) {
+        return;
+    }
+    intent->announce = json_object();
+    for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
+        json_t *value = json_object_get(intent->davit, members[i]);
+
+        if (value) {
+            json_object_set(intent->announce, members[i], value);
+        }
+    }
 }
 
 static int read_davit(struct intent *intent, struct err *err)
@@ -112,6 +132,7 @@ static int read_davit(struct intent *intent, struct err *err)
     intent->op_id = mem_strdup_opt(json_str_or(davit, "op_id", NULL));
     intent->stop_op_id = mem_strdup_opt(json_str_or(davit, "stop_op_id", NULL));
     intent->stop_reason = mem_strdup_opt(json_str_or(davit, "stop_reason", NULL));
+    read_announce(intent);
     return 0;
 }
 

@@ -25,6 +25,7 @@ struct intent {
     char *op_id;
     char *stop_op_id;
     char *stop_reason;
+    json_t *announce; /* {"announce", "ports", "hostname"} of config.davit, for its member */
 
     /* Needed until the pod is launched; intent_slim() frees them. */
     char *text;

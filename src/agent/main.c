@@ -11,6 +11,7 @@
  * Failure: what is wrong at the beginning is one line and an exit status; from then on
  * nothing ends the agent but a signal.
  */
+#include "agent/announce.h"
 #include "agent/api.h"
 #include "agent/home.h"
 #include "agent/intents.h"
@@ -66,6 +67,9 @@ struct options {
     int64_t disk_bytes;
     const char *ports;
     char **attributes;
+    const char *announcer_root;
+    const char *announcer_hostname;
+    bool announcer_custom_path;
     bool run_as_self;
     bool stop_pods_on_exit;
     int64_t ready_fd;
@@ -92,6 +96,7 @@ struct agent {
     struct hook_engine *engine;
     struct node_hooks hooks;
     struct pods *pods;
+    struct announcer *announcer;
     struct zk *zk;
     struct member *alive;
     struct reality *reality;
@@ -100,7 +105,8 @@ struct agent {
     struct httpd *httpd;
     struct api api;
     struct daemon_stop stop;
-    bool stopping; /* pods are being stopped */
+    bool stopping;       /* pods are being stopped */
+    bool pods_announced; /* some were when we went */
     bool ending;
 };
 
@@ -116,7 +122,11 @@ static void on_alive_closed(void *data)
 {
     struct agent *agent = data;
 
-    zk_close(agent->zk, on_zk_closed);
+    if (agent->pods_announced) {
+        zk_abandon(agent->zk, on_zk_closed); /* Our successor takes their members over. */
+    } else {
+        zk_close(agent->zk, on_zk_closed);
+    }
 }
 
 static void on_reality_closed(void *data)
@@ -140,11 +150,18 @@ static void on_engine_closed(void *data)
     upkeep_close(agent->upkeep, on_upkeep_closed, agent);
 }
 
-static void on_pods_closed(void *data)
+static void on_announcer_closed(void *data)
 {
     struct agent *agent = data;
 
     run_engine_close(agent->engine, on_engine_closed, agent);
+}
+
+static void on_pods_closed(void *data)
+{
+    struct agent *agent = data;
+
+    announcer_close(agent->announcer, on_announcer_closed, agent);
 }
 
 static void on_httpd_closed(struct httpd *httpd)
@@ -158,6 +175,7 @@ static void on_logs_closed(void *data)
 
     httpd_close(agent->httpd, on_httpd_closed);
     intents_free(TAKE(agent->intents));
+    agent->pods_announced = announcer_any(agent->announcer);
     pods_close(agent->pods, on_pods_closed, agent);
 }
 
@@ -311,6 +329,7 @@ static char *alive_text(const struct agent *agent, const char *address)
     json_put_take(offer, "ports", json_pack("[ii]", resources->port_first, resources->port_last));
     json_put_take(doc, "resources", offer);
     json_put_str(doc, "hooks_dir", agent->hooks_dir);
+    json_put_str(doc, "announcer_host", agent->options.announcer_hostname);
     return json_text(doc);
 }
 
@@ -342,6 +361,10 @@ static int check_options(struct agent *agent, struct err *err)
     agent->ended_root = file_join(agent->dir, "ended");
     if (file_mkdirs(agent->pod_root, 0755, err) < 0 || file_mkdirs(agent->dir, 0755, err) < 0) {
         return err_code(err);
+    }
+    if (!announce_path_ok(options->announcer_root)) {
+        return err_set(err, ERR_USAGE, "--announcer-root wants a path as /aurora, not '%.200s'",
+                       options->announcer_root);
     }
     resources_detect(agent->pod_root, &agent->resources);
     if (options->cpus) {
@@ -427,6 +450,12 @@ static int begin_store(struct agent *agent, struct err *err)
 
 static int begin_pods(struct agent *agent, struct err *err)
 {
+    struct announcer_options announcer = {
+        .zk = agent->zk,
+        .root = agent->options.announcer_root,
+        .host = agent->options.announcer_hostname,
+        .custom_path = agent->options.announcer_custom_path,
+    };
     struct pods_options options = {
         .loop = agent->loop,
         .root = agent->pod_root,
@@ -441,6 +470,8 @@ static int begin_pods(struct agent *agent, struct err *err)
         .data = agent,
     };
 
+    announcer_new(&announcer, &agent->announcer);
+    options.announcer = agent->announcer;
     return pods_new(&options, &agent->pods, err);
 }
 
@@ -546,6 +577,7 @@ int main(int argc, char **argv)
                                   .options = { .ready_fd = -1,
                                                .keep_ended = 100,
                                                .keep_hook_runs = JOURNAL_RUNS,
+                                               .announcer_root = "/aurora",
                                                .zk_timeout_ms = 10000 } };
     struct options *o = &agent.options;
     /* clang-format off */
@@ -570,6 +602,9 @@ int main(int argc, char **argv)
         { "disk-bytes", 0, ARGS_INT, "N", "disk to offer (default: what is free)", &o->disk_bytes, 1, INT64_MAX },
         { "ports", 0, ARGS_TEXT, "A-B", "ports to offer (default 31000-32000)", &o->ports, 0, 0 },
         { "attribute", 0, ARGS_LIST, "K=V", "attribute of the node; may be repeated", &o->attributes, 0, 0 },
+        { "announcer-root", 0, ARGS_TEXT, "PATH", "where in the store tasks are announced (default /aurora)", &o->announcer_root, 0, 0 },
+        { "announcer-hostname", 0, ARGS_TEXT, "NAME", "host in the announcements (default: the node's host attribute)", &o->announcer_hostname, 0, 0 },
+        { "announcer-allow-custom-path", 0, ARGS_FLAG, NULL, "a job's announce.zk_path counts", &o->announcer_custom_path, 0, 0 },
         { "run-as-self", 0, ARGS_FLAG, NULL, "run pods as the agent's user, whatever their role", &o->run_as_self, 0, 0 },
         { "stop-pods-on-exit", 0, ARGS_FLAG, NULL, "end all pods together with the agent", &o->stop_pods_on_exit, 0, 0 },
         { "ready-fd", 0, ARGS_INT, "N", "write a newline to this descriptor when ready", &o->ready_fd, 0, 1 << 20 },

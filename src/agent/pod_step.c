@@ -240,7 +240,7 @@ static void on_hello(struct pod *pod, const struct proto_msg *msg)
     if (pod->rec.busy == RECONCILE_LAUNCH) {
         CRASH_POINT("agent.launched");
         pods_step_over(pod, true);
-    } else if (pod->rec.busy == RECONCILE_HALT) {
+    } else if (pod->rec.busy == RECONCILE_HALT && !pod->announce_left) {
         send_stop(pod);
     }
 }
@@ -742,9 +742,77 @@ static enum step_result begin_launch(struct pod *pod)
     return STEP_PENDING;
 }
 
+/* ---- The ServerSet member ---- */
+
+static void halt(struct pod *pod);
+
+static void on_unannounced(void *data)
+{
+    struct pod *pod = data;
+
+    pod->announce = NULL;
+    pod->announce_left = false;
+    if (pod->rec.busy == RECONCILE_HALT && !pod->killing) {
+        halt(pod);
+    } else {
+        pods_touch(pod);
+    }
+}
+
+/* False: there is nothing to wait for. */
+static bool unannounce(struct pod *pod)
+{
+    struct announcer *announcer = pod->pods->options.announcer;
+
+    if (!pod->announce && pod->maybe_announced && pod->intent && pod->intent->announce &&
+        announcer) {
+        CLEANUP(mem_freep) char *note = file_join(pod->home, HOME_MEMBER_FILE);
+
+        announce_start(announcer, pod->intent, note, true, &pod->announce);
+    }
+    if (!pod->announce) {
+        return false;
+    }
+    pod->maybe_announced = false;
+    pod->announce_left = true;
+    announce_leave(pod->announce, on_unannounced, pod);
+    return true;
+}
+
+void step_announce(struct pod *pod, const char *state)
+{
+    struct announcer *announcer = pod->pods->options.announcer;
+
+    if (!announcer || !pod->intent || !pod->intent->announce || !state) {
+        return;
+    }
+    if (str_eq(state, "running") && pod->rec.life == RECONCILE_LIFE_RUNNING) {
+        if (!pod->announce) {
+            CLEANUP(mem_freep) char *note = file_join(pod->home, HOME_MEMBER_FILE);
+
+            announce_start(announcer, pod->intent, note, pod->maybe_announced, &pod->announce);
+            pod->maybe_announced = false;
+        }
+    } else if (!str_eq(state, "starting") && !str_eq(state, "installing") && !pod->announce_left) {
+        (void)unannounce(pod);
+    }
+}
+
+/* ---- Ending. ---- */
+
+/* Clients are told to go elsewhere first, then the pod is told to stop. */
+static void halt(struct pod *pod)
+{
+    expect_within(pod, (pod->intent ? pod->intent->wait_ms : HALT_DEFAULT_MS) + HALT_EXTRA_MS);
+    if (pod->greeted) {
+        send_stop(pod);
+    } else if (!pod->link.open && !uv_is_active((uv_handle_t *)&pod->again)) {
+        connect_soon(pod, 0);
+    }
+}
+
 static enum step_result begin_halt(struct pod *pod)
 {
-    uint64_t wait_ms = pod->intent ? pod->intent->wait_ms : HALT_DEFAULT_MS;
     struct err err = { 0 };
 
     if (pod->rec.leaving && !pod->mark.leaving) {
@@ -755,11 +823,8 @@ static enum step_result begin_halt(struct pod *pod)
         }
     }
     CRASH_POINT("agent.halt");
-    expect_within(pod, wait_ms + HALT_EXTRA_MS);
-    if (pod->greeted) {
-        send_stop(pod);
-    } else if (!pod->link.open && !uv_is_active((uv_handle_t *)&pod->again)) {
-        connect_soon(pod, 0);
+    if (!unannounce(pod)) {
+        halt(pod);
     }
     return STEP_PENDING;
 }
@@ -869,4 +934,10 @@ void step_cancel(struct pod *pod)
     if (pod->killing) {
         tree_kill_cancel(&pod->kill);
     }
+    if (pod->announce && pod->pods->closing) {
+        announce_drop(pod->announce); /* A later agent takes it over with the pod. */
+    } else if (pod->announce) {
+        announce_leave(pod->announce, NULL, NULL);
+    }
+    pod->announce = NULL;
 }

@@ -104,6 +104,7 @@ static void report(struct pod *pod)
     struct pods *pods = pod->pods;
     const char *state = reconcile_state(&pod->rec);
 
+    step_announce(pod, state);
     if (state) {
         CLEANUP(json_freep) json_t *entry = pod_entry(pod, state);
         CLEANUP(mem_freep) char *text = json_text(entry);
@@ -137,6 +138,10 @@ static json_t *describe(const struct pod *pod)
     json_put_int(doc, "instance", pod->intent ? pod->intent->instance : pod->mark.instance);
     json_put_str(doc, "busy", pod->rec.busy ? reconcile_action_name(pod->rec.busy) : NULL);
     json_put_int(doc, "failures", pod->rec.failures);
+    if (pod->announce) {
+        json_put_str(doc, "announced", announce_node(pod->announce));
+        json_put_str(doc, "announce_problem", announce_problem(pod->announce));
+    }
     if (pod->watched) {
         json_put_int(doc, "pid", pod->child.pid);
     }
@@ -591,6 +596,7 @@ int pods_adopt(struct pods *pods, struct err *err)
         struct pod *pod = pod_new(pods, *name);
         struct reconcile_found found = { 0 };
 
+        pod->maybe_announced = true;
         step_adopt(pod, &found);
         reconcile_adopt(&pod->rec, &found);
         if (found.alive) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "agent/announce.h"
 #include "agent/intent.h"
 #include "agent/node_hooks.h"
 #include "base/err.h"
@@ -22,6 +23,7 @@ struct pods_options {
     unsigned keep_ended;       /* how many of them */
     bool run_as_self;          /* pods run as the agent does, whatever their manifests say */
     const struct node_hooks *hooks;
+    struct announcer *announcer; /* NULL: no task is announced */
     const struct rlimit *nofile; /* given to davit-pod instead of the agent's own */
     /* A pod's entry in reality changed; NULL: it has none any more.  news: a task moves by it. */
     void (*on_entry)(const char *pod, const char *entry, bool news, void *data);

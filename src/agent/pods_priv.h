@@ -41,6 +41,11 @@ struct pod {
     bool greeted;     /* this link's hello was good */
     uv_timer_t again; /* next attempt to reach it */
 
+    /* Its ServerSet member, while it is announced or being taken out. */
+    struct announce *announce;
+    bool announce_left;   /* being taken out */
+    bool maybe_announced; /* by an earlier agent */
+
     /* The step under way. */
     enum pods_slot slot;
     uv_timer_t deadline;
@@ -114,6 +119,9 @@ enum pods_slot step_slot(const struct pod *pod, enum reconcile_action action);
 
 /* Look for the davit-pod of an earlier agent: fills found, and watches the living. */
 void step_adopt(struct pod *pod, struct reconcile_found *ret_found);
+
+/* The pod's member has to be there, or to go, by what it is now. */
+void step_announce(struct pod *pod, const char *state);
 
 /* Let go of davit-pod and cancel what is under way. */
 void step_cancel(struct pod *pod);

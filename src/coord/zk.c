@@ -135,6 +135,7 @@ struct zk {
     uv_prepare_t submit;
     unsigned open_handles;
     bool closing;
+    bool abandoned;
     zk_cb close_cb;
 };
 
@@ -522,9 +523,19 @@ static void on_committed(int rc, const void *cls)
 
 /* ---- Handing flights to the library ---- */
 
-static const struct ACL_vector *acl(const struct zk *zk)
+enum { LIBRARY_FLAGS = ZK_EPHEMERAL | ZK_SEQUENCE };
+
+static const struct ACL_vector *acl(const struct zk *zk, int flags)
 {
-    return zk->auth != NULL ? &ZOO_CREATOR_ALL_ACL : &ZOO_OPEN_ACL_UNSAFE;
+    static struct ACL shared[2];
+    static const struct ACL_vector world_read = { 2, shared };
+
+    shared[0] = (struct ACL){ ZOO_PERM_ALL, ZOO_AUTH_IDS };
+    shared[1] = (struct ACL){ ZOO_PERM_READ, ZOO_ANYONE_ID_UNSAFE };
+    if (zk->auth == NULL) {
+        return &ZOO_OPEN_ACL_UNSAFE;
+    }
+    return (flags & ZK_WORLD_READ) != 0 ? &world_read : &ZOO_CREATOR_ALL_ACL;
 }
 
 static void build_multi(struct zk_flight *flight)
@@ -549,8 +560,9 @@ static void build_multi(struct zk_flight *flight)
                             &out->stats[i]);
         } else {
             size_t room = strlen(path) + SEQUENCE_DIGITS;
-            zoo_create_op_init(&out->ops[i], path, op->bytes, (int)op->len, acl(flight->zk),
-                               op->flags, mem_alloc(room), (int)room);
+            zoo_create_op_init(&out->ops[i], path, op->bytes, (int)op->len,
+                               acl(flight->zk, op->flags), op->flags & LIBRARY_FLAGS,
+                               mem_alloc(room), (int)room);
         }
     }
 }
@@ -561,8 +573,8 @@ static int submit_create(struct zk_flight *flight)
     CLEANUP(mem_freep) char *path = str_printf("%.*s", (int)flight->attempt_len, flight->path);
 
     return zoo_acreate(flight->zk->zh, path, whole ? flight->bytes : "",
-                       whole ? (int)flight->len : 0, acl(flight->zk),
-                       whole ? flight->flags & ~ZK_MAKE_PARENTS : 0, on_created, flight);
+                       whole ? (int)flight->len : 0, acl(flight->zk, flight->flags),
+                       whole ? flight->flags & LIBRARY_FLAGS : 0, on_created, flight);
 }
 
 static int submit_to_library(struct zk_flight *flight)
@@ -1023,6 +1035,9 @@ static void on_close(uv_timer_t *timer)
 {
     struct zk *zk = timer->data;
 
+    if (zk->abandoned && zk->poll != NULL) {
+        (void)shutdown(zk->poll_fd, SHUT_RDWR); /* The library cannot say goodbye any more. */
+    }
     drop_poll(zk);
     if (zk->zh != NULL) {
         zookeeper_close(TAKE(zk->zh)); /* Completes all it holds with ZCLOSING. */
@@ -1048,6 +1063,12 @@ void zk_close(struct zk *zk, zk_cb cb)
     uv_timer_stop(&zk->tick);
     uv_prepare_stop(&zk->submit);
     uv_timer_start(&zk->closer, on_close, 0, 0);
+}
+
+void zk_abandon(struct zk *zk, zk_cb cb)
+{
+    zk->abandoned = true;
+    zk_close(zk, cb);
 }
 
 int zk_load_auth(const char *path, char **ret_auth, struct err *err)

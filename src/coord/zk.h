@@ -36,6 +36,7 @@ enum zk_create_flags {
     ZK_EPHEMERAL = 1,
     ZK_SEQUENCE = 2,
     ZK_MAKE_PARENTS = 4, /* Not in a multi. */
+    ZK_WORLD_READ = 8,   /* Everybody may read it, and the parents that are made for it. */
 };
 
 struct zk_stat {
@@ -70,6 +71,10 @@ int zk_open(const struct zk_options *options, struct zk **ret_zk, struct err *er
 /* Ends the session (its ephemerals vanish), answers what is outstanding with ERR_CANCELED,
  * frees zk, then cb (may be NULL). Watches, elections and members are to be stopped before. */
 void zk_close(struct zk *zk, zk_cb cb);
+
+/* The same, but the server is not told: the session and its ephemerals stay until its timeout,
+ * for a successor that takes them over. */
+void zk_abandon(struct zk *zk, zk_cb cb);
 
 /* First line of a file that only its owner may read. */
 int zk_load_auth(const char *path, char **ret_auth, struct err *err);

@@ -6,6 +6,7 @@
 #include "model/pod.h"
 
 #include "base/json.h"
+#include "model/endpoint.h"
 #include "model/yaml.h"
 
 #include <string.h>
@@ -50,12 +51,13 @@ unsigned pod_shard(const char *name)
 static json_t *davit_config(const struct job *job, const struct task *task, const char *hostname,
                             const struct pod_stop *stop)
 {
+    const json_t *announce = json_object_get(job->doc, "announce");
+    CLEANUP(json_freep) json_t *assigned = json_object();
     json_t *config = json_object();
-    json_t *ports = json_object();
     json_t *resources = json_object();
 
     for (size_t i = 0; i < task->n_ports; i++) {
-        json_put_int(ports, task->ports[i].name, task->ports[i].port);
+        json_put_int(assigned, task->ports[i].name, task->ports[i].port);
     }
     json_put_num(resources, "cpu", job->cpu);
     json_put_int(resources, "ram_bytes", job->ram_bytes);
@@ -68,7 +70,10 @@ static json_t *davit_config(const struct job *job, const struct task *task, cons
         json_put_str(config, "stop_op_id", stop->op_id);
         json_put_str(config, "stop_reason", stop->reason);
     }
-    json_put_take(config, "ports", ports);
+    json_put_take(config, "ports", endpoint_ports(announce, assigned));
+    if (endpoint_announced(announce)) {
+        json_put_take(config, "announce", json_incref((json_t *)announce));
+    }
     json_put_str(config, "hostname", hostname);
     json_put_take(config, "resources", resources);
     json_put_take(config, "task", json_incref(job->task));
