@@ -221,7 +221,13 @@ static void a_partition_loses_what_was_to_end(void **state)
     assert_int_equal(step(rules, TASK_EV_PARTITION, 0).status, TASK_PARTITIONED);
     rules.status = TASK_KILLING;
     assert_int_equal(step(rules, TASK_EV_PARTITION, 0).status, TASK_LOST);
+    rules.status = TASK_ASSIGNED; /* It never ran: nothing is worth waiting for. */
+    assert_int_equal(step(rules, TASK_EV_PARTITION, 0).status, TASK_LOST);
+    assert_true(step(rules, TASK_EV_PARTITION, 0).reschedule);
     rules.status = TASK_PARTITIONED;
+    assert_int_equal(step(rules, TASK_EV_NODE_LOST, 0).status, TASK_LOST);
+    assert_true(step(rules, TASK_EV_NODE_LOST, 0).reschedule);
+    assert_int_equal(step(rules, TASK_EV_NODE_LOST, 0).intent, TASK_INTENT_STOP);
     assert_int_equal(step(rules, TASK_EV_POD, POD_RUNNING).status, TASK_RUNNING);
     assert_int_equal(step(rules, TASK_EV_POD, POD_INSTALLING).status, TASK_ASSIGNED);
 }
@@ -247,6 +253,11 @@ static void a_flap_is_an_early_end_of_its_own(void **state)
     struct task restarted = run_of(1000, TASK_RESTARTING, TASK_KILLED);
     struct task finished = run_of(1000, TASK_RUNNING, TASK_FINISHED);
 
+    struct task cut_off = run_of(TASK_FLAP_MS, TASK_RUNNING, TASK_PARTITIONED);
+
+    task_add_event(&cut_off, 2000 + TASK_FLAP_MS + 1, TASK_LOST, NULL);
+    assert_false(task_state_flapped(&cut_off)); /* It ran long before its node was away. */
+    task_fini(&cut_off);
     assert_true(task_state_flapped(&early));
     assert_false(task_state_flapped(&late));
     assert_false(task_state_flapped(&asked));
@@ -275,8 +286,8 @@ static void the_penalty_doubles_up_to_five_minutes(void **state)
 static void messages_are_auroras(void **state)
 {
     (void)state;
-    CLEANUP(mem_freep) char *killed = task_state_kill_message("root", NULL);
-    CLEANUP(mem_freep) char *why = task_state_kill_message("root", "too old");
+    CLEANUP(mem_freep) char *killed = task_state_asked_message("Killed", "root", NULL);
+    CLEANUP(mem_freep) char *why = task_state_asked_message("Killed", "root", "too old");
     CLEANUP(mem_freep) char *again = task_state_reschedule_message(0);
     CLEANUP(mem_freep) char *later = task_state_reschedule_message(30000);
 

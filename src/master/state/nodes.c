@@ -4,11 +4,14 @@
  * A watch on the list of nodes; per node one on its `alive` and one on each shard
  * of its reality.  What a report means for a task is task_state.c's to say.
  *
- *   (new) --alive--> ALIVE --alive gone--> GONE --lost_ms--> LOST
- *                      ^---------------------'-----alive------'
+ *   (new) --alive--> ALIVE --alive gone--> GONE --lost_ms, the grace--> LOST
+ *                      ^---------------------'----------alive----------'
  *
  * Happy path: an agent comes, its `alive` is read, its capacity is known, tasks are
- * placed there; each rewrite of a shard is compared with the tasks of its pods.
+ * placed there; each rewrite of a shard is compared with the tasks of its pods.  Within
+ * the grace nothing happens to tasks: an agent that is only restarted leaves no trace.
+ * Behind it steer_nodes.c has the partition policy of each job; a node that comes back
+ * then is read anew, because its tasks wait for its word.
  * Failures: what an agent wrote that cannot be read is logged and ignored until it
  * is rewritten: a task is never ended because something could not be read.
  */
@@ -62,7 +65,7 @@ static void on_timer(uv_timer_t *timer)
         }
         if (due <= now) {
             node->lost = true;
-            steer_node_lost(nodes->options.steer, node);
+            steer_partition(nodes->options.steer, node);
             state_bump(nodes->options.state);
         } else if (earliest == 0 || due < earliest) {
             earliest = due;
@@ -113,18 +116,31 @@ static void read_capacity(struct state_node *node, const json_t *doc)
                         json_int_or(resources, "disk_bytes", 0), (int)lo, (int)hi);
 }
 
+static void on_shard(struct zk_watch *watch);
+
+static void watch_shards(struct watched *watched)
+{
+    for (unsigned i = 0; i < POD_SHARDS; i++) {
+        CLEANUP(mem_freep)
+        char *path = str_printf("/davit/reality/%s/%u", watched->node->name, i);
+
+        zk_watch_stop(&watched->shards[i]);
+        watched->shards[i].data = watched;
+        zk_watch_data(state_zk(watched->nodes->options.state), &watched->shards[i], path, on_shard);
+    }
+}
+
 static void came(struct watched *watched, json_t *doc)
 {
     struct nodes *nodes = watched->nodes;
     struct state_node *node = watched->node;
+    bool was_lost = node->lost;
 
     json_decref(node->doc);
     node->doc = doc;
     free(node->address);
-    free(node->hostname);
     node->address = mem_strdup_opt(json_str_or(doc, "address", NULL));
-    node->hostname = mem_strdup(json_str_or(json_object_get(doc, "attributes"), "host",
-                                            json_str_or(doc, "host", node->name)));
+    state_node_attributes_changed(node);
     if (!node->alive) {
         log_info("node is here node=%s address=%s", node->name,
                  node->address != NULL ? node->address : "-");
@@ -138,6 +154,9 @@ static void came(struct watched *watched, json_t *doc)
     }
     state_bump(nodes->options.state);
     steer_node_changed(nodes->options.steer, node);
+    if (was_lost) {
+        watch_shards(watched);
+    }
 }
 
 static void on_alive(struct zk_watch *watch)
@@ -223,12 +242,7 @@ static void watch_node(struct nodes *nodes, struct state_node *node)
     DL_APPEND(nodes->watched, watched);
     watched->alive.data = watched;
     zk_watch_data(zk, &watched->alive, alive, on_alive);
-    for (unsigned i = 0; i < POD_SHARDS; i++) {
-        CLEANUP(mem_freep) char *path = str_printf("/davit/reality/%s/%u", node->name, i);
-
-        watched->shards[i].data = watched;
-        zk_watch_data(zk, &watched->shards[i], path, on_shard);
-    }
+    watch_shards(watched);
 }
 
 static bool is_watched(const struct nodes *nodes, const char *name)

@@ -62,6 +62,7 @@ void state_job_free(struct state_job *job)
     free(job->key_text);
     free(job->user);
     free(job->op_id);
+    free(job->update_id);
     free(job);
 }
 
@@ -73,6 +74,9 @@ static void node_free(struct state_node *node)
     free(node->hostname);
     free(node->used_ports);
     json_decref(node->doc);
+    json_decref(node->attributes);
+    json_decref(node->own_attributes);
+    json_decref(node->drain);
     free(node);
 }
 
@@ -107,6 +111,7 @@ static void on_turn_closed(uv_handle_t *handle)
         HASH_DEL(state->nodes, node);
         node_free(node);
     }
+    state_docs_free(state);
     free(state->cluster);
     free(state);
     if (cb != NULL) {
@@ -283,13 +288,14 @@ json_t *state_job_encode(const struct state_job *job)
     if (job->creating) {
         json_put_bool(doc, "creating", true);
     }
+    json_put_str(doc, "update", job->update_id);
     return doc;
 }
 
-/* A job without any task is no job any more. */
+/* A job without any task is no job any more, unless something is going to give it some. */
 static void forget_if_empty(struct state *state, struct state_job *job)
 {
-    if (job->n_tasks > 0 || job->creating) {
+    if (job->n_tasks > 0 || job->creating || job->update_id != NULL) {
         return;
     }
     HASH_DEL(state->jobs, job);
@@ -429,8 +435,11 @@ struct state_node *state_node_add(struct state *state, const char *name)
         node = mem_alloc(sizeof(*node));
         node->name = mem_strdup(name);
         node->hostname = mem_strdup(name);
-        node->mode = mem_strdup("active");
+        node->mode = mem_strdup(STATE_NODE_ACTIVE);
         node->doc = json_object();
+        node->own_attributes = json_object();
+        node->attributes = json_object();
+        state_node_attributes_changed(node);
         HASH_ADD_KEYPTR(hh, state->nodes, node->name, strlen(node->name), node);
     }
     return node;
@@ -477,6 +486,38 @@ int state_node_free_port(struct state_node *node)
         }
     }
     return -1;
+}
+
+void state_node_attributes_changed(struct state_node *node)
+{
+    const json_t *given = json_object_get(node->doc, "attributes");
+
+    json_object_clear(node->attributes);
+    json_put_str(node->attributes, "host", json_str_or(node->doc, "host", node->name));
+    if (json_is_object(given)) {
+        (void)json_object_update(node->attributes, (json_t *)given);
+    }
+    (void)json_object_update(node->attributes, node->own_attributes);
+    free(node->hostname);
+    node->hostname = mem_strdup(json_str_or(node->attributes, "host", node->name));
+}
+
+const char *state_node_attribute(const struct state_node *node, const char *name)
+{
+    return json_str_or(node->attributes, name, NULL);
+}
+
+json_t *state_node_encode(const struct state_node *node)
+{
+    json_t *doc = json_object();
+
+    json_put_int(doc, "v", 1);
+    json_put_str(doc, "mode", node->mode);
+    json_put_take(doc, "attributes", json_incref(node->own_attributes));
+    if (node->drain != NULL) {
+        json_put_take(doc, "drain", json_incref(node->drain));
+    }
+    return doc;
 }
 
 void state_node_touch(struct state *state, struct state_node *node)

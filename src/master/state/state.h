@@ -70,6 +70,8 @@ struct state_job {
     struct state_config *configs; /* uthash by hash. */
     struct state_config *current;
     char *user, *op_id;
+    char *
+        update_id; /* The update that has locked it, NULL: none.  Set by updates.c, then touched. */
     uint64_t created_ms;
     bool creating;            /* Its tasks are not all written yet. */
     struct state_task *tasks; /* utlist by job_next: active ones and history. */
@@ -82,15 +84,25 @@ struct state_job {
     UT_hash_handle hh;
 };
 
+/* Modes of a node. */
+#define STATE_NODE_ACTIVE   "active"
+#define STATE_NODE_CORDONED "cordoned" /* Takes nothing new. */
+#define STATE_NODE_DRAINING "draining" /* Neither, and what it has moves away. */
+#define STATE_NODE_DRAINED  "drained"  /* Nothing is left there. */
+
 struct state_node {
     char *name;
     bool alive;
-    char *address;    /* Of its agent's HTTP, NULL when it is not alive. */
-    char *mode;       /* "active"; only such a node gets tasks. */
-    json_t *doc;      /* What `alive` says, last seen; {} before. */
+    char *address; /* Of its agent's HTTP, NULL when it is not alive. */
+    char *mode;    /* STATE_NODE_*; only an active one gets tasks. */
+    json_t *doc;   /* What `alive` says, last seen; {} before. */
+    json_t
+        *attributes; /* What constraints look at: the agent's, overridden by our own; read only. */
+    json_t *own_attributes; /* The operator's, kept in the node's document. */
+    json_t *drain;    /* What is being drained and how (drain/drain.h); NULL when it is not. */
     char *hostname;   /* attributes.host, or its name. */
     uint64_t gone_ms; /* clock_now_ms() when it vanished, 0 while alive. */
-    bool lost;        /* Gone for too long: its tasks are LOST. */
+    bool lost;        /* Gone for longer than the grace: its tasks are PARTITIONED or LOST. */
 
     double cpu; /* Capacity. */
     int64_t ram_bytes, disk_bytes;
@@ -217,6 +229,10 @@ void state_node_capacity(struct state_node *node, double cpu, int64_t ram_bytes,
                          int port_lo, int port_hi);
 /* A free port, not yet held; -1 when there is none. */
 int state_node_free_port(struct state_node *node);
+/* After doc or own_attributes became others: merges them anew, hostname with them. */
+void state_node_attributes_changed(struct state_node *node);
+/* NULL when the node does not have it.  Borrowed. */
+const char *state_node_attribute(const struct state_node *node, const char *name);
 void state_node_touch(struct state *state, struct state_node *node);
 
 /* Called at the start of each turn's writing, to decide what still belongs into it (placing

@@ -29,8 +29,9 @@
 enum { DOC_CAP = 1024 * 1024, JOB_DOC_VERSION = 1, FOLDERS = 256 };
 
 static const char *const BASES[] = {
-    "/davit/jobs",  "/davit/tasks",      "/davit/intent",  "/davit/reality",
-    "/davit/nodes", "/davit/operations", "/davit/archive", STATE_WRITES_PATH,
+    "/davit/jobs",    "/davit/tasks",      "/davit/intent",  "/davit/reality",
+    "/davit/nodes",   "/davit/operations", "/davit/archive", STATE_WRITES_PATH,
+    "/davit/updates", "/davit/cron",       "/davit/quota",
 };
 
 struct fetch {
@@ -277,7 +278,25 @@ static void got_job(struct fetch *fetch)
     job->op_id = mem_strdup_opt(json_str_or(doc, "op_id", NULL));
     job->created_ms = (uint64_t)json_int_or(doc, "created_ms", 0);
     job->creating = json_bool_or(doc, "creating", false);
+    job->update_id = mem_strdup_opt(json_str_or(doc, "update", NULL));
     read_configs(job, json_object_get(doc, "configs"), json_str_or(doc, "current", NULL));
+}
+
+static void read_node(struct state_node *node, const json_t *doc)
+{
+    json_t *attributes = json_object_get(doc, "attributes");
+    json_t *drain = json_object_get(doc, "drain");
+
+    free(node->mode);
+    node->mode = mem_strdup(json_str_or(doc, "mode", STATE_NODE_ACTIVE));
+    if (json_is_object(attributes)) {
+        json_decref(node->own_attributes);
+        node->own_attributes = json_incref(attributes);
+    }
+    if (json_is_object(drain)) {
+        node->drain = json_incref(drain);
+    }
+    state_node_attributes_changed(node);
 }
 
 static void got_node(struct fetch *fetch)
@@ -294,10 +313,33 @@ static void got_node(struct fetch *fetch)
     }
     doc = parse(fetch, 1);
     if (doc != NULL) {
-        free(node->mode);
-        node->mode = mem_strdup(json_str_or(doc, "mode", "active"));
         node->stored = true;
+        read_node(node, doc);
         json_decref(doc);
+    }
+}
+
+static void got_doc(struct fetch *fetch)
+{
+    CLEANUP(json_freep)
+    json_t *json = usable(fetch) ? parse(fetch, STATE_DOC_VERSION) : NULL;
+    const char *slash = strrchr(fetch->path, '/');
+
+    if (json == NULL) {
+        return;
+    }
+    if (!json_is_object(json)) {
+        log_error("a document is no object, it is left alone path=%s", fetch->path);
+        return;
+    }
+    for (unsigned kind = 0; kind < STATE_DOC_N_KINDS; kind++) {
+        const char *folder = state_doc_folder((enum state_doc_kind)kind);
+
+        if (strlen(folder) == (size_t)(slash - fetch->path) && str_starts(fetch->path, folder)) {
+            state_doc_add_take(fetch->load->state, (enum state_doc_kind)kind, slash + 1, TAKE(json))
+                ->stored = true;
+            return;
+        }
     }
 }
 
@@ -335,6 +377,11 @@ static void got_role(struct fetch *fetch)
 static void got_roles(struct fetch *fetch)
 {
     each_child(fetch, fetch_names, got_role);
+}
+
+static void got_docs(struct fetch *fetch)
+{
+    each_child(fetch, fetch_data, got_doc);
 }
 
 static void got_nodes(struct fetch *fetch)
@@ -489,6 +536,9 @@ static void load_documents(struct state_load *load)
     fetch_names(load, mem_strdup("/davit/jobs"), got_roles);
     fetch_names(load, mem_strdup("/davit/nodes"), got_nodes);
     fetch_names(load, mem_strdup("/davit/intent"), got_intents);
+    for (unsigned kind = 0; kind < STATE_DOC_N_KINDS; kind++) {
+        fetch_names(load, mem_strdup(state_doc_folder((enum state_doc_kind)kind)), got_docs);
+    }
     for (int i = 0; i < FOLDERS; i++) {
         fetch_names(load, str_printf("/davit/tasks/%02x", i), got_task_folder);
     }

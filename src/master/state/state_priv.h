@@ -2,6 +2,7 @@
 #pragma once
 
 #include "master/state/state.h"
+#include "master/state/state_doc.h"
 
 /* Between state.c (objects) and state_write.c (the queue of what is to be written). */
 
@@ -9,7 +10,8 @@ enum state_kind {
     STATE_KIND_JOB,
     STATE_KIND_TASK,
     STATE_KIND_NODE,
-    STATE_KIND_DOC,
+    STATE_KIND_PUTS, /* Writes that state_write() was given. */
+    STATE_KIND_DOC,  /* A struct state_doc. */
     STATE_KIND_SYNC
 };
 
@@ -20,11 +22,12 @@ struct state_item {
         struct state_job *job;
         struct state_task *task;
         struct state_node *node;
+        struct state_doc *doc;
         struct state_sync *sync;
         struct {
             struct state_put *puts;
             size_t n;
-        } doc;
+        } puts;
     } of;
     struct state_item *prev, *next;
 };
@@ -45,6 +48,7 @@ struct state {
     struct state_job *jobs;
     struct state_task *tasks;
     struct state_node *nodes;
+    struct state_doc *docs[STATE_DOC_N_KINDS];
     struct folder *folders; /* Of the store, which exist. */
 
     uint64_t revision;
@@ -76,6 +80,7 @@ void state_write_fini(struct state *state);
 void state_write_job(struct state *state, struct state_job *job);
 void state_write_task(struct state *state, struct state_task *task);
 void state_write_node(struct state *state, struct state_node *node);
+void state_write_doc(struct state *state, struct state_doc *doc);
 
 /* This folder of the store exists. */
 void state_folder_add(struct state *state, const char *path);
@@ -84,3 +89,10 @@ void state_folder_add(struct state *state, const char *path);
 void state_task_free(struct state_task *task);
 void state_job_free(struct state_job *job);
 json_t *state_job_encode(const struct state_job *job);
+json_t *state_node_encode(const struct state_node *node);
+void state_doc_free(struct state_doc *doc);
+void state_docs_free(struct state *state);
+
+/* Into memory only: what the store says. */
+struct state_doc *state_doc_add_take(struct state *state, enum state_doc_kind kind,
+                                     const char *name, json_t *json);

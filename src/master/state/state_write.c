@@ -71,13 +71,13 @@ static void send_batch(struct state_batch *batch);
 
 static const char *const before_points[] = {
     [STATE_KIND_JOB] = "master.job.before",   [STATE_KIND_TASK] = "master.task.before",
-    [STATE_KIND_NODE] = "master.node.before", [STATE_KIND_DOC] = "master.operation.before",
-    [STATE_KIND_SYNC] = "master.sync.before",
+    [STATE_KIND_NODE] = "master.node.before", [STATE_KIND_PUTS] = "master.operation.before",
+    [STATE_KIND_DOC] = "master.doc.before",   [STATE_KIND_SYNC] = "master.sync.before",
 };
 static const char *const after_points[] = {
     [STATE_KIND_JOB] = "master.job.after",   [STATE_KIND_TASK] = "master.task.after",
-    [STATE_KIND_NODE] = "master.node.after", [STATE_KIND_DOC] = "master.operation.after",
-    [STATE_KIND_SYNC] = "master.sync.after",
+    [STATE_KIND_NODE] = "master.node.after", [STATE_KIND_PUTS] = "master.operation.after",
+    [STATE_KIND_DOC] = "master.doc.after",   [STATE_KIND_SYNC] = "master.sync.after",
 };
 
 static void crash_points(const struct state_batch *batch, const char *const *points)
@@ -146,17 +146,25 @@ void state_write_node(struct state *state, struct state_node *node)
     }
 }
 
+void state_write_doc(struct state *state, struct state_doc *doc)
+{
+    if (doc->item == NULL) {
+        doc->item = enqueue(state, STATE_KIND_DOC);
+        doc->item->of.doc = doc;
+    }
+}
+
 void state_write(struct state *state, const struct state_change *changes, size_t n)
 {
     struct state_item *item;
 
     assert(n <= MAX_ITEM_PUTS - 2);
-    item = enqueue(state, STATE_KIND_DOC);
-    item->of.doc.puts = mem_alloc(n * sizeof(struct state_put));
-    item->of.doc.n = n;
+    item = enqueue(state, STATE_KIND_PUTS);
+    item->of.puts.puts = mem_alloc(n * sizeof(struct state_put));
+    item->of.puts.n = n;
     for (size_t i = 0; i < n; i++) {
-        item->of.doc.puts[i] = (struct state_put){ changes[i].op, mem_strdup(changes[i].path),
-                                                   mem_strdup_opt(changes[i].text) };
+        item->of.puts.puts[i] = (struct state_put){ changes[i].op, mem_strdup(changes[i].path),
+                                                    mem_strdup_opt(changes[i].text) };
     }
 }
 
@@ -283,13 +291,24 @@ static void put_task(struct state *state, struct state_task *task, struct puts *
 
 static void put_node(struct state_node *node, struct puts *puts)
 {
-    json_t *doc = json_object();
-
-    json_put_int(doc, "v", 1);
-    json_put_str(doc, "mode", node->mode);
-    json_put_take(doc, "attributes", json_object());
     /* The agent made the node, by its `alive` below it. */
-    add_put(puts, STATE_SET, str_printf("/davit/nodes/%s", node->name), json_text_take(doc));
+    add_put(puts, STATE_SET, str_printf("/davit/nodes/%s", node->name),
+            json_text_take(state_node_encode(node)));
+}
+
+static void put_doc(const struct state_doc *doc, struct puts *puts)
+{
+    char *path;
+
+    if (doc->deleted && !doc->stored) {
+        return;
+    }
+    path = str_printf("%s/%s", state_doc_folder(doc->kind), doc->name);
+    if (doc->deleted) {
+        add_put(puts, STATE_DELETE, path, NULL);
+    } else {
+        add_put(puts, doc->stored ? STATE_SET : STATE_CREATE, path, json_text(doc->json));
+    }
 }
 
 static void encode(struct state *state, const struct state_item *item, struct puts *puts)
@@ -305,8 +324,11 @@ static void encode(struct state *state, const struct state_item *item, struct pu
         put_node(item->of.node, puts);
         break;
     case STATE_KIND_DOC:
-        for (size_t i = 0; i < item->of.doc.n; i++) {
-            struct state_put *put = &item->of.doc.puts[i];
+        put_doc(item->of.doc, puts);
+        break;
+    case STATE_KIND_PUTS:
+        for (size_t i = 0; i < item->of.puts.n; i++) {
+            struct state_put *put = &item->of.puts.puts[i];
 
             add_put(puts, put->op, mem_strdup(put->path), mem_strdup_opt(put->text));
         }
@@ -355,8 +377,15 @@ static void written(struct state *state, struct state_item *item)
         item->of.node->stored = true;
         break;
     case STATE_KIND_DOC:
-        puts_free(item->of.doc.puts, item->of.doc.n);
-        free(item->of.doc.puts);
+        item->of.doc->item = NULL;
+        item->of.doc->stored = true;
+        if (item->of.doc->deleted) {
+            state_doc_free(item->of.doc);
+        }
+        break;
+    case STATE_KIND_PUTS:
+        puts_free(item->of.puts.puts, item->of.puts.n);
+        free(item->of.puts.puts);
         break;
     case STATE_KIND_SYNC:
         break;

@@ -10,14 +10,13 @@
  * Failures: a task that cannot be placed stays PENDING with a reason until capacity
  * changes; a task that ends and is owed another run gets one, after a penalty if it flaps.
  * Invariants: place.c has a task exactly while PENDING, in `timed` exactly while its
- * state has a time limit.  Each task_state step is carried out by apply() alone.
+ * state has a time limit.  Each task_state step is carried out by steer_apply() alone.
  */
-#include "master/state/steer.h"
+#include "master/state/steer_priv.h"
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "master/state/place.h"
 
 #include <string.h>
 #include <utlist.h>
@@ -32,22 +31,7 @@ enum {
 
 enum wait_list { WAIT_NONE, WAIT_PENDING, WAIT_TIMED };
 
-struct steer {
-    struct state *state;
-    struct place *place;
-    struct state_task *timed; /* By wait_next. */
-    uint64_t next_due_ms;     /* Wall clock; 0: the timer does not run. */
-    uv_timer_t timer;
-    uint64_t history_ms;
-    uv_timer_t history_timer;
-    unsigned open_handles;
-    steer_cb close_cb;
-    void *close_data;
-};
-
 static void on_timer(uv_timer_t *timer);
-static void apply(struct steer *steer, struct state_task *task,
-                  const struct task_stimulus *stimulus, const char *stop_op_id);
 
 /* ---- Waiting tasks ---- */
 
@@ -59,7 +43,7 @@ static uint64_t due_ms(const struct state_task *task)
     if (task_state_is_transient(task->t.status) && task->t.n_events > 0) {
         return task->t.events[task->t.n_events - 1].time_ms + TASK_TRANSIENT_MS;
     }
-    return 0;
+    return steer_partition_due_ms(task);
 }
 
 static void arm(struct steer *steer, uint64_t due)
@@ -99,6 +83,25 @@ static void wait_enter(struct steer *steer, struct state_task *task)
     }
 }
 
+void steer_limit_changed(struct steer *steer, struct state_task *task)
+{
+    wait_enter(steer, task);
+}
+
+/* Its time is up. */
+static void expire(struct steer *steer, struct state_task *task)
+{
+    struct task_stimulus stimulus = { .kind = TASK_EV_TIMEOUT, .message = "Task timed out" };
+
+    if (task->t.status == TASK_THROTTLED) {
+        stimulus = (struct task_stimulus){ .kind = TASK_EV_RELEASED };
+    } else if (task->t.status == TASK_PARTITIONED) {
+        stimulus = (struct task_stimulus){ .kind = TASK_EV_NODE_LOST,
+                                           .message = TASK_PARTITIONED_TOO_LONG };
+    }
+    steer_apply(steer, task, &stimulus, NULL);
+}
+
 static void on_timer(uv_timer_t *timer)
 {
     struct steer *steer = timer->data;
@@ -112,13 +115,10 @@ static void on_timer(uv_timer_t *timer)
     {
         uint64_t due = due_ms(task);
 
-        if (due <= now) {
-            struct task_stimulus stimulus = {
-                .kind = task->t.status == TASK_THROTTLED ? TASK_EV_RELEASED : TASK_EV_TIMEOUT,
-                .message = task->t.status == TASK_THROTTLED ? NULL : "Task timed out"
-            };
-
-            apply(steer, task, &stimulus, NULL);
+        if (due == 0) {
+            wait_leave(steer, task); /* Its node came back: the agent will speak of it. */
+        } else if (due <= now) {
+            expire(steer, task);
         } else if (earliest == 0 || due < earliest) {
             earliest = due;
         }
@@ -130,8 +130,8 @@ static void on_timer(uv_timer_t *timer)
 
 /* ---- One task's step ---- */
 
-static struct state_task *add_run(struct steer *steer, struct state_job *job,
-                                  struct state_config *config, int instance, const char *op_id)
+struct state_task *steer_add_run(struct steer *steer, struct state_job *job,
+                                 struct state_config *config, int instance, const char *op_id)
 {
     CLEANUP(mem_freep)
     char *id = task_make_id(job->key.role, job->key.env, job->key.name, instance);
@@ -144,7 +144,8 @@ static struct state_task *add_run(struct steer *steer, struct state_job *job,
 /* The next run of an instance whose run has ended. */
 static void reschedule(struct steer *steer, struct state_task *old, int failures)
 {
-    struct state_task *task = add_run(steer, old->job, old->config, old->t.instance, old->t.op_id);
+    struct state_task *task =
+        steer_add_run(steer, old->job, old->config, old->t.instance, old->t.op_id);
     bool lost = old->t.status == TASK_LOST;
     CLEANUP(mem_freep) char *message = NULL;
     struct task_stimulus stimulus = { .kind = TASK_EV_CREATED };
@@ -160,7 +161,7 @@ static void reschedule(struct steer *steer, struct state_task *old, int failures
         stimulus.kind = TASK_EV_THROTTLED;
         task->t.not_before_ms = clock_wall_ms() + penalty_ms;
     }
-    apply(steer, task, &stimulus, NULL);
+    steer_apply(steer, task, &stimulus, NULL);
 }
 
 /* One whose intent stands yet must be remembered: its node will ask. */
@@ -183,7 +184,7 @@ static size_t configs_bytes(const struct state_job *job)
     return bytes;
 }
 
-static void prune(struct steer *steer, struct state_job *job)
+void steer_prune(struct steer *steer, struct state_job *job)
 {
     size_t ended = job->n_tasks - state_job_active(job);
     size_t bytes = configs_bytes(job);
@@ -252,8 +253,8 @@ static void set_intent(struct steer *steer, struct state_task *task, const struc
     }
 }
 
-static void apply(struct steer *steer, struct state_task *task,
-                  const struct task_stimulus *stimulus, const char *stop_op_id)
+void steer_apply(struct steer *steer, struct state_task *task, const struct task_stimulus *stimulus,
+                 const char *stop_op_id)
 {
     const struct job *config = task->config->job;
     struct task_rules rules = { task->t.status, config->service, config->max_task_failures,
@@ -284,7 +285,7 @@ static void apply(struct steer *steer, struct state_task *task,
         if (step.reschedule) {
             reschedule(steer, task, step.failures);
         }
-        prune(steer, task->job);
+        steer_prune(steer, task->job);
     }
 }
 
@@ -292,111 +293,7 @@ static void on_placed(struct state_task *task, void *data)
 {
     struct task_stimulus stimulus = { .kind = TASK_EV_PLACED };
 
-    apply(data, task, &stimulus, NULL);
-}
-
-/* ---- Jobs ---- */
-
-int steer_check_create(const struct steer *steer, const struct job *job, struct err *err)
-{
-    const struct state_job *old = state_job_find(steer->state, job->key_text);
-
-    if (strcmp(job->key.cluster, state_cluster(steer->state)) != 0) {
-        return err_set(err, ERR_CONFIG, "this is cluster %s, not %s", state_cluster(steer->state),
-                       job->key.cluster);
-    }
-    if (old != NULL && (old->creating || state_job_active(old) > 0)) {
-        return err_set(err, ERR_EXISTS, "Job %s/%s/%s already exists", job->key.role, job->key.env,
-                       job->key.name);
-    }
-    return 0;
-}
-
-static void add_instances(struct steer *steer, struct state_job *job)
-{
-    struct task_stimulus created = { .kind = TASK_EV_CREATED };
-    int n = job->current->job->instances;
-    CLEANUP(mem_freep) bool *there = mem_alloc((size_t)n * sizeof(bool));
-    struct state_task *task;
-
-    DL_FOREACH2(job->tasks, task, job_next)
-    {
-        if (task->config == job->current && str_eq(task->t.op_id, job->op_id) &&
-            task->t.instance < n) {
-            there[task->t.instance] = true;
-        }
-    }
-    for (int i = 0; i < n; i++) {
-        if (!there[i]) {
-            task = add_run(steer, job, job->current, i, job->op_id);
-            apply(steer, task, &created, NULL);
-        }
-    }
-}
-
-struct state_job *steer_create_take(struct steer *steer, struct job *config, const char *user,
-                                    const char *op_id)
-{
-    struct state_job *job = state_job_add(steer->state, &config->key);
-
-    free(job->user);
-    free(job->op_id);
-    job->user = mem_strdup(user);
-    job->op_id = mem_strdup(op_id);
-    job->created_ms = clock_wall_ms();
-    job->creating = true;
-    job->current = state_config_add_take(job, config);
-    prune(steer, job);
-    state_job_touch(steer->state, job); /* Before its tasks: a task needs its job. */
-    add_instances(steer, job);
-    return job;
-}
-
-void steer_created(struct steer *steer, struct state_job *job)
-{
-    if (job->creating) {
-        job->creating = false;
-        state_job_touch(steer->state, job);
-    }
-}
-
-void steer_kill(struct steer *steer, struct state_task *task, const char *user, const char *message,
-                const char *op_id)
-{
-    CLEANUP(mem_freep) char *text = task_state_kill_message(user, message);
-    struct task_stimulus stimulus = { .kind = TASK_EV_KILL, .message = text };
-
-    apply(steer, task, &stimulus, op_id);
-}
-
-void steer_pod(struct steer *steer, struct state_task *task, enum pod_state pod, const char *reason)
-{
-    struct task_stimulus stimulus = { .kind = TASK_EV_POD, .pod = pod, .message = reason };
-
-    apply(steer, task, &stimulus, NULL);
-}
-
-/* ---- Nodes ---- */
-
-void steer_node_changed(struct steer *steer, struct state_node *node)
-{
-    if (node->alive) {
-        place_want(steer->place);
-    }
-}
-
-void steer_node_lost(struct steer *steer, struct state_node *node)
-{
-    CLEANUP(mem_freep) char *message = str_printf("Node %s was lost", node->name);
-    struct task_stimulus stimulus = { .kind = TASK_EV_NODE_LOST, .message = message };
-    struct state_task *task;
-    struct state_task *next;
-
-    log_warn("node is lost, its tasks go elsewhere node=%s tasks=%zu", node->name, node->n_tasks);
-    DL_FOREACH_SAFE2(node->tasks, task, next, node_next)
-    {
-        apply(steer, task, &stimulus, NULL);
-    }
+    steer_apply(data, task, &stimulus, NULL);
 }
 
 /* ---- Life ---- */
@@ -434,7 +331,7 @@ struct steer *steer_new(struct state *state, uint64_t history_ms)
         next = job->hh.next;
         if (job->creating && job->current != NULL) {
             log_info("going on with the creation of a job job=%s", job->key_text);
-            add_instances(steer, job);
+            steer_add_missing(steer, job);
             steer_created(steer, job);
         }
     }

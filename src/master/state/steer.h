@@ -13,8 +13,7 @@
 struct steer;
 
 /* Begins with what was loaded: unfinished creations go on, PENDING tasks are placed, time limits
- * run.  state outlives steer. */
-/* Ended tasks are forgotten history_ms after their end. */
+ * run.  state outlives steer.  Ended tasks are forgotten history_ms after their end. */
 struct steer *steer_new(struct state *state, uint64_t history_ms);
 
 typedef void (*steer_cb)(void *data);
@@ -34,12 +33,31 @@ void steer_created(struct steer *steer, struct state_job *job);
 void steer_kill(struct steer *steer, struct state_task *task, const char *user, const char *message,
                 const char *op_id);
 
+/* The same, and the instance runs again.  Nothing happens to one that has no node yet. */
+void steer_restart(struct steer *steer, struct state_task *task, const char *user,
+                   const char *message, const char *op_id);
+
+/* ... elsewhere, if its node takes no more: "Draining machine for maintenance." */
+void steer_drain(struct steer *steer, struct state_task *task);
+
+/* ... because another needs the room; why is the event's message. */
+void steer_preempt(struct steer *steer, struct state_task *task, const char *why);
+
+/* A new run of an instance, PENDING, of one of the job's configurations.  The caller has seen that
+ * the instance has no active run. */
+struct state_task *steer_add_instance(struct steer *steer, struct state_job *job,
+                                      struct state_config *config, int instance, const char *op_id);
+
+/* Does no update hold it?  "Job is currently updating" (ERR_CONFLICT).  job may be NULL. */
+int steer_check_unlocked(const struct state_job *job, struct err *err);
+
 /* An agent says so of its pod. */
 void steer_pod(struct steer *steer, struct state_task *task, enum pod_state pod,
                const char *reason);
 
-/* A node came, or what it offers changed. */
+/* A node came, or what it offers, its mode or its attributes changed. */
 void steer_node_changed(struct steer *steer, struct state_node *node);
 
-/* A node was away for too long: its tasks are LOST. */
-void steer_node_lost(struct steer *steer, struct state_node *node);
+/* A node is away for longer than the grace; its `lost` is set.  Its tasks are PARTITIONED, and LOST
+ * after the delay of their jobs' partition policies. */
+void steer_partition(struct steer *steer, struct state_node *node);

@@ -106,8 +106,8 @@ static enum task_status target(enum task_status from, const struct task_stimulus
     case TASK_EV_TIMEOUT:
         return task_state_is_transient(from) ? TASK_LOST : TASK_INIT;
     case TASK_EV_PARTITION:
-        /* What was to end anyway counts as ended. */
-        return asked_to_end(from) ? TASK_LOST : TASK_PARTITIONED;
+        /* What was to end anyway counts as ended, and what never ran need not be waited for. */
+        return asked_to_end(from) || from == TASK_ASSIGNED ? TASK_LOST : TASK_PARTITIONED;
     case TASK_EV_NODE_LOST:
         return TASK_LOST;
     case TASK_N_EVENT_KINDS:
@@ -193,7 +193,10 @@ bool task_state_flapped(const struct task *task)
         }
     }
     for (size_t i = task->n_events - 1; i > 0; i--) {
-        if (task_is_active(task->events[i - 1].status)) {
+        enum task_status status = task->events[i - 1].status;
+
+        /* How long its node was away is not how long it ran. */
+        if (task_is_active(status) && status != TASK_PARTITIONED) {
             return end->time_ms < task->events[i - 1].time_ms + TASK_FLAP_MS;
         }
     }
@@ -216,12 +219,12 @@ uint64_t task_state_penalty_ms(unsigned flaps, bool lost)
     return penalty < TASK_PENALTY_MAX_MS ? penalty : TASK_PENALTY_MAX_MS;
 }
 
-char *task_state_kill_message(const char *user, const char *message)
+char *task_state_asked_message(const char *what, const char *user, const char *message)
 {
     if (message == NULL || message[0] == '\0') {
-        return str_printf("Killed by %s", user);
+        return str_printf("%s by %s", what, user);
     }
-    return str_printf("Killed by %s.\n%s", user, message);
+    return str_printf("%s by %s.\n%s", what, user, message);
 }
 
 char *task_state_reschedule_message(uint64_t penalty_ms)

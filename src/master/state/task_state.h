@@ -21,8 +21,8 @@ enum task_event_kind {
     TASK_EV_DRAIN,     /* ... and started elsewhere. */
     TASK_EV_PREEMPT,   /* ... because another needs the room. */
     TASK_EV_TIMEOUT,   /* Too long in a state that should be short. */
-    TASK_EV_PARTITION, /* Its node went away a moment ago. */
-    TASK_EV_NODE_LOST, /* Its node is gone for good. */
+    TASK_EV_PARTITION, /* Its node is away for longer than the grace. */
+    TASK_EV_NODE_LOST, /* ... and for the job's own delay more. */
     TASK_N_EVENT_KINDS,
 };
 
@@ -80,8 +80,10 @@ bool task_state_flapped(const struct task *task);
  * just ended included; lost: that one was LOST, which the first time is nobody's fault. */
 uint64_t task_state_penalty_ms(unsigned flaps, bool lost);
 
-/* "Killed by root", and "Killed by root.\nmessage"; the caller's. */
-char *task_state_kill_message(const char *user, const char *message);
+/* "Killed by root", and "Killed by root.\nmessage", of "Killed"; the caller's. */
+char *task_state_asked_message(const char *what, const char *user, const char *message);
+
+#define TASK_PARTITIONED_TOO_LONG "Task partitioned for too long."
 
 /* "Rescheduled", or "Rescheduled, penalized for N ms for flapping"; the caller's. */
 char *task_state_reschedule_message(uint64_t penalty_ms);
