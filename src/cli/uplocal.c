@@ -244,6 +244,20 @@ int uplocal_new(uv_loop_t *loop, const struct uplocal_options *options, struct u
     return 0;
 }
 
+/* Those for every node, and those for this one. */
+static void add_attributes(char ***argv, char *const *attributes, const char *node)
+{
+    for (char *const *each = attributes; each != NULL && *each != NULL; each++) {
+        size_t head = strcspn(*each, ":=");
+
+        if ((*each)[head] == '=') {
+            strv_addf(argv, "--attribute=%s", *each);
+        } else if (strlen(node) == head && strncmp(*each, node, head) == 0) {
+            strv_addf(argv, "--attribute=%s", *each + head + 1);
+        }
+    }
+}
+
 static char **arguments(const struct service *service, int ready_fd)
 {
     const struct uplocal *up = service->up;
@@ -265,6 +279,9 @@ static char **arguments(const struct service *service, int ready_fd)
         strv_addf(&argv, "--dir=%s/master", dir);
         strv_addf(&argv, "--cluster=%s", up->options.cluster);
         strv_addf(&argv, "--hooks-dir=%s/hooks", dir);
+        for (char **each = up->options.master_options; each != NULL && *each != NULL; each++) {
+            strv_add(&argv, *each);
+        }
         return argv;
     }
     strv_addf(&argv, "--dir=%s/nodes/%s", dir, service->name);
@@ -276,6 +293,7 @@ static char **arguments(const struct service *service, int ready_fd)
     for (char **option = up->options.node_options; option != NULL && *option != NULL; option++) {
         strv_add(&argv, *option);
     }
+    add_attributes(&argv, up->options.node_attributes, service->name);
     return argv;
 }
 

@@ -16,9 +16,11 @@ struct uplocal_options {
     const char *cluster; /* its name */
     const char *zk;      /* an existing ensemble, NULL: our own davit-store */
     int nodes;
-    unsigned wait_s;     /* give up when not everything is ready by then */
-    int port;            /* of the master's API; 0: the remembered or a free one */
-    char **node_options; /* given on to every agent: --cpus ... (strv) */
+    unsigned wait_s;        /* give up when not everything is ready by then */
+    int port;               /* of the master's API; 0: the remembered or a free one */
+    char **node_options;    /* given on to every agent: --cpus ... (strv) */
+    char **node_attributes; /* "[NODE:]NAME=VALUE" (strv), NULL for none */
+    char **master_options;  /* given on to the master (strv), NULL for none */
 };
 
 /* Once: everything serves (err->code 0), or it could not be started; then the cluster is

@@ -62,6 +62,20 @@ def make_job(cluster):
     return key
 
 
+def test_nodes_have_attributes_and_programs_further_options(cluster):
+    done = davit("up", "--detach", "--dir", cluster.dir, "--nodes", 2, "--node-attribute", "zone=z",
+                 "--node-attribute", "node2:rack=b:1", "--agent-arg=--attribute=disk=ssd",
+                 "--master-arg=--node-lost-ms=4321", env=cluster.env)
+    assert done.returncode == 0, done.stderr + cluster.logs()
+    nodes = {node["name"]: node["attributes"] for node in cluster.api("GET", "/v1/nodes")["items"]}
+    assert all(nodes[name]["zone"] == "z" and nodes[name]["disk"] == "ssd" for name in nodes)
+    assert nodes["node2"]["rack"] == "b:1" and "rack" not in nodes["node1"]
+    assert len(cluster.pids("davit-master", "--node-lost-ms=4321")) == 1
+    for bad in ("rack", "node1:rack", "=x", "node1:=x"):
+        one_line(davit("up", "--dir", cluster.dir / "x", "--node-attribute", bad, env=cluster.env), 2,
+                 "expected [NODE:]NAME=VALUE")
+
+
 def test_detach_and_down(cluster):
     started = time.monotonic()
     done = davit("up", "--detach", "--dir", cluster.dir, "--nodes", 3, env=cluster.env)

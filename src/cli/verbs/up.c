@@ -41,6 +41,12 @@ static const struct verb_option up_options[] = {
       0 },
     { "node-ram", 0, ARGS_TEXT, "BYTES", "memory that each node offers", NULL, 0, 0 },
     { "node-disk", 0, ARGS_TEXT, "BYTES", "disk that each node offers", NULL, 0, 0 },
+    { "node-attribute", 0, ARGS_LIST, "[NODE:]NAME=VALUE",
+      "attribute of every node, or of one, for constraints: node1:rack=a; repeatable", NULL, 0, 0 },
+    { "agent-arg", 0, ARGS_LIST, "ARG", "another option of every davit-agent; repeatable", NULL, 0,
+      0 },
+    { "master-arg", 0, ARGS_LIST, "ARG",
+      "another option of davit-master: --master-arg=--node-lost-ms=5000; repeatable", NULL, 0, 0 },
     { "report-fd", 0, ARGS_INT, "N", "internal: where a detached start reports to", "-1", -1,
       1024 },
     { 0 },
@@ -154,6 +160,21 @@ static void node_option(char ***options, const char *name, const char *value)
     }
 }
 
+/* NAME=VALUE, or that behind the name of a node. */
+static int check_attributes(char *const *attributes, struct err *err)
+{
+    for (char *const *each = attributes; each != NULL && *each != NULL; each++) {
+        size_t head = strcspn(*each, ":=");
+        const char *name = (*each)[head] == ':' ? *each + head + 1 : *each;
+
+        if (name[strcspn(name, "=")] != '=' || name[0] == '=' || head == 0) {
+            return err_set(err, ERR_USAGE, "--node-attribute %s: expected [NODE:]NAME=VALUE",
+                           *each);
+        }
+    }
+    return 0;
+}
+
 static int run_foreground(struct verb_call *call, const char *dir, struct err *err)
 {
     CLEANUP(strv_freep) char **node_options = mem_alloc(sizeof *node_options);
@@ -161,9 +182,15 @@ static int run_foreground(struct verb_call *call, const char *dir, struct err *e
                                .dir = dir,
                                .report_fd = (int)verb_number(call, "report-fd") };
 
+    if (check_attributes(verb_list(call, "node-attribute"), err) < 0) {
+        return err_code(err);
+    }
     node_option(&node_options, "cpus", verb_text(call, "node-cpus"));
     node_option(&node_options, "ram-bytes", verb_text(call, "node-ram"));
     node_option(&node_options, "disk-bytes", verb_text(call, "node-disk"));
+    for (char **arg = verb_list(call, "agent-arg"); arg != NULL && *arg != NULL; arg++) {
+        strv_add(&node_options, *arg);
+    }
     const struct uplocal_options options = {
         .dir = dir,
         .cluster = verb_text(call, "cluster"),
@@ -172,6 +199,8 @@ static int run_foreground(struct verb_call *call, const char *dir, struct err *e
         .wait_s = (unsigned)verb_number(call, "wait"),
         .port = (int)verb_number(call, "port"),
         .node_options = node_options,
+        .node_attributes = verb_list(call, "node-attribute"),
+        .master_options = verb_list(call, "master-arg"),
     };
 
     if (uplocal_new(&call->cli->loop, &options, &session.up, err) < 0) {
@@ -256,6 +285,13 @@ static int run_detached(struct verb_call *call, const char *dir, struct err *err
     for (size_t i = 0; i < sizeof passed / sizeof passed[0]; i++) {
         if (verb_text(call, passed[i]) != NULL) {
             strv_addf(&argv, "--%s=%s", passed[i], verb_text(call, passed[i]));
+        }
+    }
+    static const char *const lists[] = { "node-attribute", "agent-arg", "master-arg" };
+
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        for (char **item = verb_list(call, lists[i]); item != NULL && *item != NULL; item++) {
+            strv_addf(&argv, "--%s=%s", lists[i], *item);
         }
     }
     const struct child_fd fds[] = { { log_fd, 1 }, { log_fd, 2 }, { write_end, 3 } };
