@@ -420,6 +420,19 @@ class AuroraConfig:
                 "unbound": sorted(ref.address() for ref in unbound),
                 "enable_hooks": self.wants_hooks()}
 
+    def dump(self, instance=None):
+        """What evaluation yields, once: for people and tests that look at a file."""
+        from .jsonio import plain
+        job, unbound = self.evaluated()
+        answer = {"key": str(self.job_key()), "job": plain(job.get()), "ports": self.ports(),
+                  "unbound": sorted({ref.address() for ref in unbound})}
+        if instance is not None:
+            task, unbound = self.task(instance).interpolate()
+            answer["instance_task"] = plain(task.get())
+            answer["instance_unbound"] = sorted({ref.address() for ref in unbound})
+        _refuse_large_numbers(answer)
+        return answer
+
     def wants_hooks(self):
         flag = self._job.enable_hooks()
         return flag is not Empty and flag.get() is True

@@ -9,9 +9,9 @@ Contract: pystachio.md section 14 steps 1 to 3.
 from pystachio import Empty, Ref
 from pystachio.config import Config
 
+from . import python2
 from .aurora import AuroraConfig, JobKey, is_identifier
 from .errors import GuestError, text_of, where
-from .python2 import Compiler
 from .schema import Job, names
 
 MISSING = "{MISSING}"
@@ -19,10 +19,11 @@ MISSING = "{MISSING}"
 
 class LoadedConfig:
     def __init__(self, path=None, text=None, name=None, binds=(), read_json=False,
-                 allow_include=True, python2=True):
+                 allow_include=True, translate=True):
         self._binds = [self._binding(each) for each in binds]
         self._files = []
-        self._compiler = Compiler(python2)
+        self._sources = {}
+        self._compiler = python2.Compiler(translate)
         self.warnings = self._compiler.warnings
         self._keys = None
         if read_json:
@@ -45,8 +46,8 @@ class LoadedConfig:
         source = _Text(text, name or "<text>") if text is not None else path
         environment = names()
         try:
-            Config(source, environment=environment, allow_include=allow_include,
-                   files=self._files, compiler=self._compiler)
+            self._sources = Config(source, environment=environment, allow_include=allow_include,
+                                   files=self._files, compiler=self._compiler).loadables
         except Config.NotFound:
             raise GuestError("[Errno 2] No such file or directory: '%s'" % path) from None
         except SystemExit as e:
@@ -118,6 +119,14 @@ class LoadedConfig:
 
     def job_paths(self):
         return [self.path_of(key) for key in self.keys()]
+
+    def raw_jobs(self):
+        return list(self._jobs)
+
+    def divisions(self):
+        """(file, line) of each `/` between whole numbers written out."""
+        return [(name, line) for name, source in self._sources.items()
+                for line in python2.divisions(source, name)]
 
     # --- selecting ---------------------------------------------------------
 

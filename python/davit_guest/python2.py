@@ -66,19 +66,33 @@ def _uses(data, source, name):
     """Does what Python 3 compiles need translating all the same?"""
     if not any(word in data for word in _WORDS):
         return False
-    tree = compile(source, name, "exec", 0x400, dont_inherit=True)  # ast.PyCF_ONLY_AST
-    todo = [tree]
+    return any(_is_idiom(node) for node in _nodes(source, name))
+
+
+def divisions(source, name):
+    """Lines with a `/` between whole numbers written out: 3/2 was 1 in Python 2."""
+    try:
+        nodes = list(_nodes(source, name)) if (b"/" if isinstance(source, bytes) else "/") in \
+            source else []
+    except SyntaxError:
+        return []  # It was translated: Python 3 cannot say which of them there are.
+    return sorted(node.lineno for node in nodes
+                  if type(node).__name__ == "BinOp" and type(node.op).__name__ == "Div"
+                  and all(type(getattr(side, "value", None)) is int
+                          for side in (node.left, node.right)))
+
+
+def _nodes(source, name):
+    todo = [compile(source, name, "exec", 0x400, dont_inherit=True)]  # ast.PyCF_ONLY_AST
     while todo:
         node = todo.pop()
-        if _is_idiom(node):
-            return True
+        yield node
         for field in node._fields:
             value = getattr(node, field, None)
             if isinstance(value, list):
                 todo.extend(each for each in value if hasattr(each, "_fields"))
             elif hasattr(value, "_fields"):
                 todo.append(value)
-    return False
 
 
 def _is_idiom(node):

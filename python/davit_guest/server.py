@@ -43,7 +43,7 @@ class Session:
             path=params.get("path"), text=params.get("text"), name=params.get("name"),
             binds=params.get("binds") or (), read_json=bool(params.get("read_json")),
             allow_include=params.get("allow_include", True),
-            python2=params.get("python2", True))
+            translate=params.get("python2", True))
         self.hooks = hooks.Hooks(config.hooks)
         answer = {"jobs": config.job_paths(), "hooks": self.hooks.names(),
                   "warnings": config.warnings}
@@ -58,6 +58,14 @@ class Session:
     def config_select(self, params):
         self.selected, warnings = self._loaded().select(params.get("key"))
         return dict(self.selected.to_json(), warnings=warnings)
+
+    def config_dump(self, params):
+        config, _ = self._loaded().select(params.get("key"))
+        return config.dump(params.get("instance"))
+
+    def config_lint(self, params):
+        from . import lint
+        return {"findings": lint.findings(self._loaded())}
 
     def _for_call(self, params):
         from . import hooks
@@ -95,6 +103,8 @@ class Session:
         "hello": hello,
         "config.load": config_load,
         "config.select": config_select,
+        "config.dump": config_dump,
+        "config.lint": config_lint,
         "hooks.plan": hooks_plan,
         "hook.call": hook_call,
     }

@@ -5,6 +5,9 @@
 
 /* One constant per verb; each lives in verbs/<noun>_<verb>.c, and table.c lists them. */
 extern const struct verb verb_completion;
+extern const struct verb verb_config_dump;
+extern const struct verb verb_config_hooks;
+extern const struct verb verb_config_lint;
 extern const struct verb verb_config_list;
 extern const struct verb verb_down;
 extern const struct verb verb_help;

@@ -35,6 +35,7 @@ struct config {
     uint64_t timeout_ms;
     json_t *jobs;
     json_t *warnings;
+    json_t *hook_names;
     char *name; /* Of the file, for messages. */
     char *message;
     int exit_status;
@@ -80,6 +81,7 @@ void config_free(struct config *config)
     assert(rv == 0);
     json_decref(config->jobs);
     json_decref(config->warnings);
+    json_decref(config->hook_names);
     free(config->name);
     free(config->message);
     free(config);
@@ -88,6 +90,11 @@ void config_free(struct config *config)
 const json_t *config_jobs(const struct config *config)
 {
     return config->jobs;
+}
+
+const json_t *config_hook_names(const struct config *config)
+{
+    return config->hook_names;
 }
 
 const json_t *config_warnings(const struct config *config)
@@ -285,6 +292,7 @@ static int load(struct config *config, const char *path, const char *name, const
         return err_code(err);
     }
     config->jobs = json_incref(json_object_get(answer, "jobs"));
+    config->hook_names = json_incref(json_object_get(answer, "hooks"));
     config->warnings = json_incref(json_object_get(answer, "warnings"));
     return 0;
 }
@@ -308,6 +316,31 @@ int config_select(struct config *config, const char *key, json_t **ret_selected,
     json_put_str(params, "key", key);
     return ask_guest(config, "config.select", params, config->timeout_ms, "evaluating",
                      ret_selected, err);
+}
+
+int config_dump(struct config *config, const char *key, int64_t instance, json_t **ret_dump,
+                struct err *err)
+{
+    json_t *params = json_object();
+
+    json_put_str(params, "key", key);
+    if (instance >= 0) {
+        json_put_int(params, "instance", instance);
+    }
+    return ask_guest(config, "config.dump", params, config->timeout_ms, "evaluating", ret_dump,
+                     err);
+}
+
+int config_lint(struct config *config, json_t **ret_findings, struct err *err)
+{
+    CLEANUP(json_freep) json_t *answer = NULL;
+
+    if (ask_guest(config, "config.lint", json_object(), config->timeout_ms, "looking at", &answer,
+                  err) < 0) {
+        return err_code(err);
+    }
+    *ret_findings = json_incref(json_object_get(answer, "findings"));
+    return 0;
 }
 
 /* --- hooks --------------------------------------------------------------- */

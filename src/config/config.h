@@ -44,6 +44,9 @@ int config_load_text(struct config *config, const char *name, const char *text,
  * An array, borrowed. */
 const json_t *config_jobs(const struct config *config);
 
+/* Class names of the file's hooks.  An array, borrowed. */
+const json_t *config_hook_names(const struct config *config);
+
 /* Texts about the file as a whole: that it was translated from Python 2.  Borrowed. */
 const json_t *config_warnings(const struct config *config);
 
@@ -52,6 +55,16 @@ const json_t *config_warnings(const struct config *config);
  *  "enable_hooks", "warnings": [text]}.  The caller's.  The hooks' config from now on.
  * ERR_CONFIG as above; config_message() has the list of candidates. */
 int config_select(struct config *config, const char *key, json_t **ret_selected, struct err *err);
+
+/* What evaluation of that job (NULL: the only one) yields: {"key", "job": {...}, "ports": [...],
+ * "unbound": [...]} and, with an instance from 0 (-1: none), "instance_task" and
+ * "instance_unbound".  Selects nothing.  The caller's. */
+int config_dump(struct config *config, const char *key, int64_t instance, json_t **ret_dump,
+                struct err *err);
+
+/* What in the file is wrong or may surprise: [{"level": "error|warning|note", "job": key or
+ * null, "line": N or null, "text"}...].  The caller's. */
+int config_lint(struct config *config, json_t **ret_findings, struct err *err);
 
 /* Run all hooks of a phase around one API method (create_job, kill_job, add_instances,
  * restart, start_cronjob, start_job_update, cancel_update).
