@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sla: a job's own words about how much of it must go on, read and checked.
  *
- * Not whether a task may go now: that is master/drain/sla_core.c.
+ * Not whether a task may go now: that is master/drain/sla_rule.c.
  */
 #include "model/sla.h"
 
