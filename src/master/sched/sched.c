@@ -1,182 +1,215 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sched: best fit over nodes, fair over groups.
+/* sched: what is known of nodes, jobs and groups.
  *
- * Pure and deterministic: the same input gives the same places.  Which constraints
- * exist beyond resources (attributes, limits, dedicated hosts) comes here later as
- * further vetoes.
+ * Not how a round goes (round.c), not why a node is refused (veto.c), not the order of nodes
+ * (candidates.c): the objects, and what each change means for the next round.
  *
- * A round is O(tasks + nodes * groups): while a group's last node still has room it
- * stays the best fit, having the least left, so only a full node costs a search.
+ * Invariant: a group that is `stuck` fits on no node that is not `gained` since, as long as its
+ * job has not `shrunk`.  So a round that finds neither has nothing to do for it.
  */
 #include "master/sched/sched.h"
 
-#include <float.h>
-#include <stdio.h>
+#include "master/sched/sched_priv.h"
+
+#include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
-/* Aurora's scales: a shortfall of the whole range is a score of 1,000. */
-static const double CPU_RANGE = 16;
-static const double RAM_RANGE = 24.0 * 1024 * 1024 * 1024;
-static const double DISK_RANGE = 450.0 * 1024 * 1024 * 1024;
-static const double PORT_RANGE = 1000;
-
-enum { SCORE_RESOURCE = 1000, SCORE_MAINTENANCE = 100000 };
-
-/* Sums of fractions: 10 times 0.1 fits into 1.0. */
-static const double CPU_SLACK = 1e-6;
-
-static bool fits(const struct sched_node *node, const struct sched_demand *demand)
+struct sched *sched_new(void)
 {
-    return !node->drained && node->cpu + CPU_SLACK >= demand->cpu &&
-           node->ram_bytes >= demand->ram_bytes && node->disk_bytes >= demand->disk_bytes &&
-           node->ports >= demand->ports;
+    struct sched *sched = mem_alloc(sizeof(*sched));
+
+    sched->attrs = attrs_new();
+    return sched;
 }
 
-/* How much would be left, on a common scale. */
-static double left_over(const struct sched_node *node, const struct sched_demand *demand)
+void sched_free(struct sched *sched)
 {
-    return (node->cpu - demand->cpu) / CPU_RANGE +
-           (double)(node->ram_bytes - demand->ram_bytes) / RAM_RANGE +
-           (double)(node->disk_bytes - demand->disk_bytes) / DISK_RANGE +
-           ((double)node->ports - demand->ports) / PORT_RANGE;
-}
-
-static double shortfall(double wanted, double there, double range)
-{
-    double score;
-
-    if (wanted <= there) {
-        return 0;
-    }
-    score = SCORE_RESOURCE * (wanted - there) / range;
-    /* A veto is never free, and never more than its class. */
-    return score < 1 ? 1 : score > SCORE_RESOURCE ? SCORE_RESOURCE : score;
-}
-
-static double veto_score(const struct sched_node *node, const struct sched_demand *demand)
-{
-    if (node->drained) {
-        return SCORE_MAINTENANCE;
-    }
-    return shortfall(demand->cpu, node->cpu + CPU_SLACK, CPU_RANGE) +
-           shortfall((double)demand->ram_bytes, (double)node->ram_bytes, RAM_RANGE) +
-           shortfall((double)demand->disk_bytes, (double)node->disk_bytes, DISK_RANGE) +
-           shortfall(demand->ports, node->ports, PORT_RANGE);
-}
-
-static void add_reason(char *reason, size_t size, const char *what)
-{
-    size_t len = strlen(reason);
-
-    (void)snprintf(reason + len, size - len, "%sInsufficient: %s", len > 0 ? "," : "", what);
-}
-
-static void describe(const struct sched_node *node, const struct sched_demand *demand, char *reason,
-                     size_t size)
-{
-    reason[0] = '\0';
-    if (node->drained) {
-        (void)snprintf(reason, size, "%s", SCHED_DRAINED);
+    if (sched == NULL) {
         return;
     }
-    if (demand->cpu > node->cpu + CPU_SLACK) {
-        add_reason(reason, size, "CPU");
+    while (sched->groups != NULL) {
+        sched_group_remove(sched->groups);
     }
-    if (demand->ram_bytes > node->ram_bytes) {
-        add_reason(reason, size, "RAM");
+    while (sched->jobs != NULL) {
+        sched_job_remove(sched->jobs);
     }
-    if (demand->disk_bytes > node->disk_bytes) {
-        add_reason(reason, size, "disk");
+    for (uint32_t i = 0; i < sched->n_nodes; i++) {
+        attr_set_fini(&sched->nodes[i]->attrs);
+        free(sched->nodes[i]);
     }
-    if (demand->ports > node->ports) {
-        add_reason(reason, size, "ports");
+    free(sched->nodes);
+    free(sched->scratch);
+    attrs_free(sched->attrs);
+    free(sched);
+}
+
+/* ---- Nodes ---- */
+
+struct sched_node *sched_node_add(struct sched *sched, void *data)
+{
+    struct sched_node *node = mem_alloc(sizeof(*node));
+    size_t n = sched->n_nodes;
+
+    if ((n & (n - 1)) == 0) { /* Full: it holds powers of two. */
+        sched->nodes = mem_realloc(sched->nodes, (2 * n + 1) * sizeof(struct sched_node *));
+        sched->scratch = mem_realloc(sched->scratch, (2 * n + 1) * sizeof(sched->scratch[0]));
+    }
+    node->sched = sched;
+    node->data = data;
+    sched->nodes[sched->n_nodes++] = node;
+    node->id = sched->n_nodes;
+    return node;
+}
+
+void *sched_node_data(const struct sched_node *node)
+{
+    return node->data;
+}
+
+void sched_node_set(struct sched_node *node, bool up, enum sched_mode mode,
+                    const struct sched_amounts *left)
+{
+    if (node->up != up || node->mode != mode) {
+        node->gained = true;
+        node->sched->worse = true;
+    }
+    node->up = up;
+    node->mode = mode;
+    for (int i = 0; i < SCHED_N_KINDS; i++) {
+        int64_t now = left->of[i] - node->held.of[i];
+
+        node->gained |= now > node->left.of[i];
+        node->left.of[i] = now;
     }
 }
 
-static struct sched_node *best_fit(struct sched_node *nodes, size_t n_nodes,
-                                   const struct sched_demand *demand)
+void sched_node_attributes(struct sched_node *node, const json_t *attributes)
 {
-    struct sched_node *best = NULL;
-    double least = DBL_MAX;
+    attrs_read(node->sched->attrs, attributes, &node->attrs);
+    node->gained = true;
+    node->sched->worse = true;
+}
 
-    for (size_t i = 0; i < n_nodes; i++) {
-        if (fits(&nodes[i], demand)) {
-            double left = left_over(&nodes[i], demand);
+/* ---- Jobs ---- */
 
-            if (left < least) {
-                least = left;
-                best = &nodes[i];
-            }
+struct sched_job *sched_job_add(struct sched *sched)
+{
+    struct sched_job *job = mem_alloc(sizeof(*job));
+
+    job->sched = sched;
+    DL_APPEND(sched->jobs, job);
+    return job;
+}
+
+void sched_job_remove(struct sched_job *job)
+{
+    DL_DELETE(job->sched->jobs, job);
+    tally_fini(&job->by_node);
+    tally_fini(&job->by_pair);
+    free(job);
+}
+
+void sched_job_clear(struct sched_job *job)
+{
+    tally_clear(&job->by_node);
+    tally_clear(&job->by_pair);
+    job->shrunk = true;
+}
+
+void sched_job_count(struct sched_job *job, const struct sched_node *node)
+{
+    (void)tally_add(&job->by_node, node->id, 1);
+    for (size_t i = 0; i < node->attrs.n; i++) {
+        (void)tally_add(&job->by_pair, node->attrs.of[i].pair, 1);
+    }
+}
+
+/* ---- Groups ---- */
+
+struct sched_group *sched_group_add(struct sched_job *job, const struct sched_ask *ask, void *data)
+{
+    struct sched_group *group = mem_alloc(sizeof(*group));
+
+    group->job = job;
+    group->data = data;
+    group->demand = ask->demand;
+    group->role = mem_strdup(ask->role);
+    group->tier = ask->tier;
+    group->priority = ask->priority;
+    group->served = ++job->sched->stamp; /* Behind all that came before. */
+    attrs_compile(job->sched->attrs, ask->constraints, ask->n_constraints, &group->rules);
+    DL_APPEND(job->sched->groups, group);
+    return group;
+}
+
+void sched_group_remove(struct sched_group *group)
+{
+    struct sched *sched = group->job->sched;
+
+    sched_slots_drop(group);
+    if (sched->tell == group) {
+        sched->tell = group->next;
+    }
+    DL_DELETE(sched->groups, group);
+    candidates_fini(&group->candidates);
+    attr_rules_fini(&group->rules);
+    free(group->role);
+    free(group);
+}
+
+void *sched_group_data(const struct sched_group *group)
+{
+    return group->data;
+}
+
+void sched_group_wait(struct sched_group *group, size_t n)
+{
+    group->n_waiting = n;
+}
+
+const char *sched_group_reason(const struct sched_group *group)
+{
+    return group->reason;
+}
+
+struct sched_group *sched_next_explained(struct sched *sched)
+{
+    while (sched->tell != NULL) {
+        struct sched_group *group = sched->tell;
+
+        sched->tell = group->next;
+        if (group->reason_told) {
+            group->reason_told = false;
+            return group;
         }
     }
-    return best;
+    return NULL;
 }
 
-static void explain(struct sched_group *group, const struct sched_node *nodes, size_t n_nodes)
+/* ---- Slots ---- */
+
+void sched_slot_hold(struct sched_group *group, struct sched_node *node)
 {
-    const struct sched_node *nearest = NULL;
-    double lowest = DBL_MAX;
+    struct sched_slot *slot = mem_alloc(sizeof(*slot));
 
-    for (size_t i = 0; i < n_nodes; i++) {
-        double score = veto_score(&nodes[i], &group->demand);
-
-        if (score < lowest) {
-            lowest = score;
-            nearest = &nodes[i];
-        }
-    }
-    if (nearest == NULL) {
-        (void)snprintf(group->reason, sizeof(group->reason), "%s", SCHED_NO_NODE);
-    } else {
-        describe(nearest, &group->demand, group->reason, sizeof(group->reason));
+    slot->node = node;
+    LL_PREPEND(group->slots, slot);
+    group->n_slots++;
+    for (int i = 0; i < SCHED_N_KINDS; i++) {
+        node->held.of[i] += group->demand.of[i];
+        node->left.of[i] -= group->demand.of[i];
     }
 }
 
-static void take(struct sched_node *node, const struct sched_demand *demand)
+size_t sched_slots(const struct sched_group *group)
 {
-    node->cpu -= demand->cpu;
-    node->ram_bytes -= demand->ram_bytes;
-    node->disk_bytes -= demand->disk_bytes;
-    node->ports -= demand->ports;
+    return group->n_slots;
 }
 
-/* False when nothing more of the group can be placed. */
-static bool place_one(struct sched_group *group, struct sched_node *nodes, size_t n_nodes,
-                      sched_place_fn place, void *data)
+void sched_slots_drop(struct sched_group *group)
 {
-    if (group->last == NULL || !fits(group->last, &group->demand)) {
-        group->last = best_fit(nodes, n_nodes, &group->demand);
-    }
-    if (group->last == NULL) {
-        explain(group, nodes, n_nodes);
-        return false;
-    }
-    take(group->last, &group->demand);
-    place(group, group->n_placed, group->last, data);
-    group->n_placed++;
-    return group->n_placed < group->n_tasks;
-}
-
-void sched_round(struct sched_node *nodes, size_t n_nodes, struct sched_group *groups,
-                 size_t n_groups, sched_place_fn place, void *data)
-{
-    size_t open = 0;
-
-    for (size_t i = 0; i < n_groups; i++) {
-        groups[i].n_placed = 0;
-        groups[i].reason[0] = '\0';
-        groups[i].last = NULL;
-        groups[i].stuck = groups[i].n_tasks == 0;
-        open += !groups[i].stuck;
-    }
-    while (open > 0) {
-        for (size_t i = 0; i < n_groups; i++) {
-            for (int turn = 0; turn < SCHED_TURN && !groups[i].stuck; turn++) {
-                if (!place_one(&groups[i], nodes, n_nodes, place, data)) {
-                    groups[i].stuck = true;
-                    open--;
-                }
-            }
-        }
+    while (group->slots != NULL) {
+        round_slot_release(group, group->slots);
     }
 }

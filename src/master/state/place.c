@@ -3,157 +3,267 @@
  *
  * Not the choice of a node (sched/), not what becomes of a task that has one (steer.c).
  *
- * Happy path: place_add() puts a PENDING task into the list; at the end of the turn
- * place_all() runs one round over all that wait and hands each that got a node to its owner.
+ * Happy path: place_add() puts a PENDING task into its configuration's group; at the end of the
+ * turn place_all() tells the scheduler what each node has left and how many wait, runs one
+ * round and hands each task that got a node to its owner.
  * Failures: a task that cannot be placed stays, and its configuration tells the reason,
  * until place_want() says that there may be room.
- * Invariant: a task is in `pending` from place_add() to place_remove(), no longer.
+ * Invariants: a task is in a group from place_add() to place_remove(), no longer; a group and
+ * its job are known to the scheduler while tasks of it wait.  Groups that a round empties go
+ * after it.
  */
 #include "master/state/place.h"
 
 #include "base/log.h"
 #include "master/sched/sched.h"
 
-#include <inttypes.h>
 #include <string.h>
 #include <utlist.h>
+
+struct place_node {
+    struct sched_node *sched;
+    unsigned attributes_version;
+    struct place_node *next;
+};
+
+struct place_job {
+    struct state_job *job;
+    struct sched_job *sched;
+    uint64_t moves; /* Of job, counted so far. */
+    size_t n_groups;
+};
+
+struct place_group {
+    struct state_config *config;
+    struct place_job *job;
+    struct sched_group *sched;
+    struct state_task *pending; /* By wait_next, in the order of arrival. */
+    size_t n_pending;
+    struct place_group *prev, *next;
+};
 
 struct place {
     struct state *state;
     place_fn placed;
     void *data;
-    struct state_task *pending; /* By wait_next, in the order of arrival. */
+    struct sched *sched;
+    struct place_node *nodes;
+    struct place_group *groups;
     size_t n_pending;
-    bool wanted; /* A round is worth while. */
+    bool wanted;   /* A round is worth while. */
+    bool in_round; /* The scheduler's groups must stay. */
 };
 
-struct round {
-    struct place *place;
-    struct state_task **tasks; /* Of all groups, one group after the other. */
-    uint64_t n_placed;
-};
+/* ---- What the scheduler is told ---- */
 
-struct round_group {
-    struct state_config *config;
-    size_t first; /* In round.tasks. */
-};
-
-static void on_placed(struct sched_group *group, size_t nth, struct sched_node *where, void *data)
+static enum sched_mode mode_of(const struct state_node *node)
 {
-    struct round *round = data;
-    struct round_group *mine = group->data;
-    struct state_task *task = round->tasks[mine->first + nth];
-    struct state_node *node = where->data;
-    const struct job *job = mine->config->job;
+    static const struct {
+        const char *name;
+        enum sched_mode mode;
+    } modes[] = {
+        { STATE_NODE_ACTIVE, SCHED_ACTIVE },
+        { STATE_NODE_CORDONED, SCHED_CORDONED },
+        { STATE_NODE_DRAINING, SCHED_DRAINING },
+        { STATE_NODE_DRAINED, SCHED_DRAINED },
+    };
+
+    for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+        if (strcmp(node->mode, modes[i].name) == 0) {
+            return modes[i].mode;
+        }
+    }
+    return SCHED_CORDONED; /* Of a later version: at least nothing new goes there. */
+}
+
+/* True when attributes became others: then every job is to be counted anew. */
+static bool tell_node(struct place *place, struct state_node *node)
+{
+    struct place_node *mine = node->place;
+    size_t ports = (size_t)(node->port_hi - node->port_lo + 1);
+    struct sched_amounts left =
+        sched_amounts(node->cpu - node->used_cpu, node->ram_bytes - node->used_ram_bytes,
+                      node->disk_bytes - node->used_disk_bytes, ports - node->n_used_ports);
+    bool changed = false;
+
+    if (mine == NULL) {
+        mine = mem_alloc(sizeof(*mine));
+        mine->sched = sched_node_add(place->sched, node);
+        LL_PREPEND(place->nodes, mine);
+        node->place = mine;
+        changed = true;
+    }
+    if (changed || mine->attributes_version != node->attributes_version) {
+        mine->attributes_version = node->attributes_version;
+        sched_node_attributes(mine->sched, node->attributes);
+        changed = true;
+    }
+    sched_node_set(mine->sched, node->alive, mode_of(node), &left);
+    return changed;
+}
+
+static void count_job(struct place_job *mine)
+{
+    const struct state_task *task;
+
+    sched_job_clear(mine->sched);
+    DL_FOREACH2(mine->job->tasks, task, job_next)
+    {
+        if (task->node != NULL) {
+            sched_job_count(mine->sched, ((struct place_node *)task->node->place)->sched);
+        }
+    }
+    mine->moves = mine->job->moves;
+}
+
+static void tell(struct place *place)
+{
+    struct state_node *node;
+    struct place_group *group;
+    bool recount = false;
+
+    for (node = state_nodes(place->state); node != NULL; node = node->hh.next) {
+        recount |= tell_node(place, node);
+    }
+    DL_FOREACH(place->groups, group)
+    {
+        sched_group_wait(group->sched, group->n_pending);
+        if (recount || group->job->moves != group->job->job->moves) {
+            count_job(group->job);
+        }
+    }
+}
+
+/* ---- Groups ---- */
+
+static struct place_job *job_for(struct place *place, struct state_job *job)
+{
+    struct place_job *mine = job->place;
+
+    if (mine == NULL) {
+        mine = mem_alloc(sizeof(*mine));
+        mine->job = job;
+        mine->sched = sched_job_add(place->sched);
+        mine->moves = UINT64_MAX; /* Not counted yet. */
+        job->place = mine;
+    }
+    mine->n_groups++;
+    return mine;
+}
+
+static struct place_group *group_for(struct place *place, struct state_task *task)
+{
+    const struct job *job = task->config->job;
+    struct sched_ask ask = {
+        .demand = sched_amounts(job->cpu, job->ram_bytes, job->disk_bytes, job->n_ports),
+        .constraints = job->constraints,
+        .n_constraints = job->n_constraints,
+        .role = job->key.role,
+        .tier = job->tier,
+        .priority = job->priority,
+    };
+    struct place_group *group = task->config->place;
+
+    if (group == NULL) {
+        group = mem_alloc(sizeof(*group));
+        group->config = task->config;
+        group->job = job_for(place, task->job);
+        group->sched = sched_group_add(group->job->sched, &ask, group);
+        DL_APPEND(place->groups, group);
+        task->config->place = group;
+    }
+    return group;
+}
+
+static void group_free(struct place *place, struct place_group *group)
+{
+    struct place_job *job = group->job;
+
+    DL_DELETE(place->groups, group);
+    sched_group_remove(group->sched);
+    free(group);
+    if (--job->n_groups == 0) {
+        sched_job_remove(job->sched);
+        free(job);
+    }
+}
+
+/* While its configuration and job are there. */
+static void group_end(struct place *place, struct place_group *group)
+{
+    struct state_job *job = group->job->job;
+    bool last = group->job->n_groups == 1;
+
+    group->config->place = NULL;
+    group->config->pending_reason[0] = '\0';
+    group_free(place, group);
+    if (last) {
+        job->place = NULL;
+    }
+}
+
+/* ---- Rounds ---- */
+
+static void on_placed(struct sched_group *sched_group, struct sched_node *sched_node, void *data)
+{
+    struct place *place = data;
+    struct place_group *group = sched_group_data(sched_group);
+    struct state_node *node = sched_node_data(sched_node);
+    const struct job *job = group->config->job;
+    struct state_task *task = group->pending;
 
     for (size_t i = 0; i < job->n_ports; i++) {
         task_add_port(&task->t, job->ports[i], state_node_free_port(node));
     }
-    state_task_place(round->place->state, task, node);
-    round->place->placed(task, round->place->data);
-    round->n_placed++;
+    state_task_place(place->state, task, node);
+    group->job->moves = group->job->job->moves; /* The scheduler has counted it. */
+    place->placed(task, place->data);
 }
 
-static size_t collect_nodes(const struct place *place, struct sched_node **ret_nodes)
+static void tell_reasons(struct place *place)
 {
-    struct sched_node *nodes;
-    struct state_node *node;
-    size_t n = 0;
+    struct sched_group *told;
 
-    nodes = mem_alloc((HASH_COUNT(state_nodes(place->state)) + 1) * sizeof(*nodes));
-    for (node = state_nodes(place->state); node != NULL; node = node->hh.next) {
-        if (node->alive) {
-            unsigned ports = (unsigned)(node->port_hi - node->port_lo + 1);
+    while ((told = sched_next_explained(place->sched)) != NULL) {
+        struct place_group *group = sched_group_data(told);
 
-            nodes[n++] = (struct sched_node){
-                .data = node,
-                .cpu = node->cpu - node->used_cpu,
-                .ram_bytes = node->ram_bytes - node->used_ram_bytes,
-                .disk_bytes = node->disk_bytes - node->used_disk_bytes,
-                .ports = ports - (unsigned)node->n_used_ports,
-                .drained = strcmp(node->mode, "active") != 0,
-            };
-        }
+        (void)snprintf(group->config->pending_reason, sizeof(group->config->pending_reason), "%s",
+                       sched_group_reason(told));
+        state_bump(place->state);
     }
-    *ret_nodes = nodes;
-    return n;
 }
 
-/* PENDING tasks by configuration; *ret_tasks has each group's in a row. */
-static size_t collect_groups(struct place *place, struct sched_group **ret_groups,
-                             struct round_group **ret_mine, struct state_task ***ret_tasks)
+static void end_empty_groups(struct place *place)
 {
-    struct sched_group *groups = mem_alloc(sizeof(*groups));
-    struct round_group *mine;
-    struct state_task *task;
-    size_t n = 0;
-    size_t at = 0;
+    struct place_group *group;
+    struct place_group *next;
 
-    DL_FOREACH2(place->pending, task, wait_next)
+    DL_FOREACH_SAFE(place->groups, group, next)
     {
-        if (task->config->group == 0) {
-            const struct job *job = task->config->job;
-
-            if (n > 0 && (n & (n - 1)) == 0) {
-                groups = mem_realloc(groups, 2 * n * sizeof(*groups));
-            }
-            groups[n] = (struct sched_group){ .demand = { job->cpu, job->ram_bytes, job->disk_bytes,
-                                                          (unsigned)job->n_ports } };
-            task->config->group = ++n;
+        if (group->n_pending == 0) {
+            group_end(place, group);
         }
-        groups[task->config->group - 1].n_tasks++;
     }
-    mine = mem_alloc((n + 1) * sizeof(*mine));
-    for (size_t i = 0; i < n; i++) {
-        mine[i].first = at;
-        at += groups[i].n_tasks;
-        groups[i].n_tasks = 0; /* Counted again below. */
-        groups[i].data = &mine[i];
-    }
-    *ret_tasks = mem_alloc((at + 1) * sizeof(struct state_task *));
-    DL_FOREACH2(place->pending, task, wait_next)
-    {
-        size_t i = task->config->group - 1;
-
-        mine[i].config = task->config;
-        (*ret_tasks)[mine[i].first + groups[i].n_tasks++] = task;
-    }
-    *ret_groups = groups;
-    *ret_mine = mine;
-    return n;
 }
 
 static void place_all(struct state *state, void *data)
 {
     struct place *place = data;
-    CLEANUP(mem_freep) struct sched_node *nodes = NULL;
-    CLEANUP(mem_freep) struct sched_group *groups = NULL;
-    CLEANUP(mem_freep) struct round_group *mine = NULL;
-    CLEANUP(mem_freep) struct state_task **tasks = NULL;
-    struct round round = { .place = place };
-    size_t n_nodes;
-    size_t n_groups;
+    struct sched_result result;
 
-    if (!place->wanted || place->pending == NULL) {
+    (void)state;
+    if (!place->wanted || place->n_pending == 0) {
         return;
     }
     place->wanted = false;
-    n_nodes = collect_nodes(place, &nodes);
-    n_groups = collect_groups(place, &groups, &mine, &tasks);
-    round.tasks = tasks;
-    sched_round(nodes, n_nodes, groups, n_groups, on_placed, &round);
-    for (size_t i = 0; i < n_groups; i++) {
-        struct state_config *config = mine[i].config;
-
-        config->group = 0;
-        if (strcmp(config->pending_reason, groups[i].reason) != 0) {
-            (void)snprintf(config->pending_reason, sizeof(config->pending_reason), "%s",
-                           groups[i].reason);
-            state_bump(state);
-        }
-    }
-    log_debug("scheduling round placed=%" PRIu64 " waiting=%zu nodes=%zu", round.n_placed,
-              place->n_pending, n_nodes);
+    tell(place);
+    place->in_round = true;
+    result = sched_round(place->sched, on_placed, place);
+    place->in_round = false;
+    tell_reasons(place);
+    end_empty_groups(place);
+    log_debug("scheduling round placed=%zu waiting=%zu groups=%zu", result.n_placed,
+              place->n_pending, result.n_looked);
 }
 
 /* ---- What waits ---- */
@@ -168,21 +278,32 @@ void place_want(struct place *place)
 
 void place_add(struct place *place, struct state_task *task)
 {
-    DL_APPEND2(place->pending, task, wait_prev, wait_next);
+    struct place_group *group = group_for(place, task);
+
+    DL_APPEND2(group->pending, task, wait_prev, wait_next);
+    group->n_pending++;
     place->n_pending++;
     place_want(place);
 }
 
 void place_remove(struct place *place, struct state_task *task)
 {
-    DL_DELETE2(place->pending, task, wait_prev, wait_next);
+    struct place_group *group = task->config->place;
+
+    DL_DELETE2(group->pending, task, wait_prev, wait_next);
+    group->n_pending--;
     place->n_pending--;
+    if (group->n_pending == 0 && !place->in_round) {
+        group_end(place, group);
+    }
 }
 
 size_t place_waiting(const struct place *place)
 {
     return place->n_pending;
 }
+
+/* ---- Life ---- */
 
 struct place *place_new(struct state *state, place_fn placed, void *data)
 {
@@ -191,6 +312,7 @@ struct place *place_new(struct state *state, place_fn placed, void *data)
     place->state = state;
     place->placed = placed;
     place->data = data;
+    place->sched = sched_new();
     state_on_turn(state, place_all, place);
     return place;
 }
@@ -202,5 +324,20 @@ void place_stop(struct place *place)
 
 void place_free(struct place *place)
 {
+    struct place_node *node;
+    struct place_node *next;
+
+    if (place == NULL) {
+        return;
+    }
+    /* The state may be gone already. */
+    while (place->groups != NULL) {
+        group_free(place, place->groups);
+    }
+    LL_FOREACH_SAFE(place->nodes, node, next)
+    {
+        free(node);
+    }
+    sched_free(place->sched);
     free(place);
 }

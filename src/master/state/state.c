@@ -385,6 +385,7 @@ void state_task_place(struct state *state, struct state_task *task, struct state
         task->t.node = mem_strdup(node->name);
     }
     task->node = node;
+    task->job->moves++;
     node->n_tasks++;
     DL_APPEND2(node->tasks, task, node_prev, node_next);
     hold(node, task, 1);
@@ -405,6 +406,7 @@ void state_task_unplace(struct state *state, struct state_task *task)
         node->used_cpu = 0; /* No crumbs of rounding stay behind. */
     }
     task->node = NULL;
+    task->job->moves++;
 }
 
 void state_task_delete(struct state *state, struct state_task *task)
@@ -498,6 +500,7 @@ void state_node_attributes_changed(struct state_node *node)
         (void)json_object_update(node->attributes, (json_t *)given);
     }
     (void)json_object_update(node->attributes, node->own_attributes);
+    node->attributes_version++;
     free(node->hostname);
     node->hostname = mem_strdup(json_str_or(node->attributes, "host", node->name));
 }

@@ -32,9 +32,9 @@ struct state_node;
 struct state_config {
     struct job *job; /* hash is the key. */
     unsigned n_tasks;
-    size_t bytes;            /* Of its text in the job's document. */
-    char pending_reason[96]; /* Why its PENDING tasks could not be placed; "" when not known. */
-    size_t group;            /* Private to place.c: its place in the present round, from 1. */
+    size_t bytes;             /* Of its text in the job's document. */
+    char pending_reason[160]; /* Why its PENDING tasks could not be placed; "" when not known. */
+    void *place;              /* Private to place.c; NULL. */
     UT_hash_handle hh;
 };
 
@@ -77,6 +77,8 @@ struct state_job {
     struct state_task *tasks; /* utlist by job_next: active ones and history. */
     size_t n_tasks;
     size_t counts[TASK_N_STATUS];
+    uint64_t moves; /* Grows when one of its tasks comes to a node or leaves it. */
+    void *place;    /* Private to place.c; NULL. */
 
     /* Private to state.c. */
     struct state_item *item;
@@ -98,7 +100,8 @@ struct state_node {
     json_t *doc;   /* What `alive` says, last seen; {} before. */
     json_t
         *attributes; /* What constraints look at: the agent's, overridden by our own; read only. */
-    json_t *own_attributes; /* The operator's, kept in the node's document. */
+    unsigned attributes_version; /* Grows when they may be others. */
+    json_t *own_attributes;      /* The operator's, kept in the node's document. */
     json_t *drain;    /* What is being drained and how (drain/drain.h); NULL when it is not. */
     char *hostname;   /* attributes.host, or its name. */
     uint64_t gone_ms; /* clock_now_ms() when it vanished, 0 while alive. */
@@ -115,6 +118,7 @@ struct state_node {
 
     struct state_task *tasks; /* utlist by node_next: those that hold its resources. */
     size_t n_tasks;
+    void *place; /* Private to place.c; NULL. */
     bool stored; /* /davit/nodes/<name> has our document. */
 
     /* Private to state.c. */
