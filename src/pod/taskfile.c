@@ -12,6 +12,7 @@
 #include "base/id.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "pod/field.h"
 #include "pod/proto.h"
 
 #include <string.h>
@@ -51,106 +52,13 @@ void taskfile_free(struct taskfile *task)
     free(task);
 }
 
-/* Members that may be missing or null, but not of a wrong type. */
-
-static const json_t *member(const json_t *obj, const char *key)
-{
-    const json_t *value = json_object_get(obj, key);
-
-    return value && !json_is_null(value) ? value : NULL;
-}
-
-static int text(const json_t *obj, const char *key, const char *fallback, char **ret_text,
-                struct err *err)
-{
-    const char *value = fallback;
-
-    if (member(obj, key) && json_need_str(obj, key, &value, err) < 0) {
-        return err->code;
-    }
-    *ret_text = mem_strdup_opt(value);
-    return 0;
-}
-
-static int number(const json_t *obj, const char *key, int64_t min, int64_t max, int64_t fallback,
-                  int64_t *ret_number, struct err *err)
-{
-    if (!member(obj, key)) {
-        *ret_number = fallback;
-        return 0;
-    }
-    return json_need_int(obj, key, min, max, ret_number, err);
-}
-
-static int count(const json_t *obj, const char *key, unsigned fallback, unsigned *ret_count,
-                 struct err *err)
-{
-    int64_t value = 0;
-
-    if (number(obj, key, 0, INT32_MAX, fallback, &value, err) < 0) {
-        return err->code;
-    }
-    *ret_count = (unsigned)value;
-    return 0;
-}
-
-static int flag(const json_t *obj, const char *key, bool *ret_flag, struct err *err)
-{
-    const json_t *value = member(obj, key);
-
-    if (value && !json_is_boolean(value)) {
-        return err_set(err, ERR_INVALID, "member '%s' is neither true nor false", key);
-    }
-    *ret_flag = json_is_true(value);
-    return 0;
-}
-
-/* A number that may have a fraction, scaled to a whole one. */
-static int scaled(const json_t *obj, const char *key, double fallback, double scale, double max,
-                  uint64_t *ret_number, struct err *err)
-{
-    const json_t *value = member(obj, key);
-    double given = value ? json_number_value(value) : fallback;
-
-    if (value && !json_is_number(value)) {
-        return err_set(err, ERR_INVALID, "member '%s' is not a number", key);
-    }
-    if (!(given >= 0 && given <= max)) {
-        return err_set(err, ERR_INVALID, "member '%s' is not between 0 and %.0f", key, max);
-    }
-    *ret_number = (uint64_t)(given * scale + 0.5);
-    return 0;
-}
-
-static int object(const json_t *obj, const char *key, const json_t **ret_object, struct err *err)
-{
-    const json_t *value = member(obj, key);
-
-    if (value && !json_is_object(value)) {
-        return err_set(err, ERR_INVALID, "member '%s' is not an object", key);
-    }
-    *ret_object = value;
-    return 0;
-}
-
-static int array(const json_t *obj, const char *key, const json_t **ret_array, struct err *err)
-{
-    const json_t *value = member(obj, key);
-
-    if (value && !json_is_array(value)) {
-        return err_set(err, ERR_INVALID, "member '%s' is not an array", key);
-    }
-    *ret_array = value;
-    return 0;
-}
-
 static int read_ports(const json_t *body, struct taskfile *task, struct err *err)
 {
     const json_t *ports = NULL;
     const char *name;
     json_t *value;
 
-    if (object(body, "ports", &ports, err) < 0) {
+    if (field_object(body, "ports", &ports, err) < 0) {
         return err->code;
     }
     if (json_object_size(ports) > PORTS_MAX) {
@@ -176,7 +84,7 @@ static int read_env(const json_t *body, struct taskfile *task, struct err *err)
     const char *name;
     json_t *value;
 
-    if (object(body, "env", &env, err) < 0) {
+    if (field_object(body, "env", &env, err) < 0) {
         return err->code;
     }
     json_object_foreach((json_t *)env, name, value)
@@ -195,7 +103,7 @@ static int read_run_as(const json_t *body, struct taskfile *task, struct err *er
     const json_t *groups = NULL;
     int64_t id = 0;
 
-    if (object(body, "run_as", &run_as, err) < 0) {
+    if (field_object(body, "run_as", &run_as, err) < 0) {
         return err->code;
     }
     if (!run_as) {
@@ -206,7 +114,7 @@ static int read_run_as(const json_t *body, struct taskfile *task, struct err *er
     }
     task->uid = (uid_t)id;
     if (json_need_int(run_as, "gid", 0, UINT32_MAX - 1, &id, err) < 0 ||
-        array(run_as, "groups", &groups, err) < 0) {
+        field_array(run_as, "groups", &groups, err) < 0) {
         return err_wrap(err, "run_as");
     }
     task->gid = (gid_t)id;
@@ -232,12 +140,12 @@ static int read_resources(const json_t *body, struct taskfile *task, struct err 
     const json_t *resources = NULL;
     const double bytes_max = 1e18;
 
-    if (object(body, "resources", &resources, err) < 0) {
+    if (field_object(body, "resources", &resources, err) < 0) {
         return err->code;
     }
-    if (scaled(resources, "cpu", 0, 1000, 1e6, &task->cpu_milli, err) < 0 ||
-        scaled(resources, "ram_bytes", 0, 1, bytes_max, &task->ram_bytes, err) < 0 ||
-        scaled(resources, "disk_bytes", 0, 1, bytes_max, &task->disk_bytes, err) < 0) {
+    if (field_scaled(resources, "cpu", 0, 1000, 1e6, &task->cpu_milli, err) < 0 ||
+        field_scaled(resources, "ram_bytes", 0, 1, bytes_max, &task->ram_bytes, err) < 0 ||
+        field_scaled(resources, "disk_bytes", 0, 1, bytes_max, &task->disk_bytes, err) < 0) {
         return err_wrap(err, "resources");
     }
     return 0;
@@ -249,12 +157,12 @@ static int read_hooks(const json_t *body, struct taskfile *task, struct err *err
     int64_t grace_ms = 0;
     int64_t every_ms = 0;
 
-    if (object(body, "hooks", &hooks, err) < 0) {
+    if (field_object(body, "hooks", &hooks, err) < 0) {
         return err->code;
     }
-    if (number(hooks, "grace_ms", 1, INT32_MAX, ONE_MINUTE_MS, &grace_ms, err) < 0 ||
-        number(hooks, "check_every_ms", 0, INT32_MAX, 0, &every_ms, err) < 0 ||
-        count(hooks, "checks", 1, &task->checks, err) < 0) {
+    if (field_number(hooks, "grace_ms", 1, INT32_MAX, ONE_MINUTE_MS, &grace_ms, err) < 0 ||
+        field_number(hooks, "check_every_ms", 0, INT32_MAX, 0, &every_ms, err) < 0 ||
+        field_count(hooks, "checks", 1, &task->checks, err) < 0) {
         return err_wrap(err, "hooks");
     }
     task->hook_grace_ms = (uint64_t)grace_ms;
@@ -280,15 +188,15 @@ static int read_identity(const json_t *body, struct taskfile *task, struct err *
     id_token(made_up);
     if (json_need_int(body, "v", 1, PROTO_VERSION, &version, err) < 0 ||
         json_need_str(body, "id", &id, err) < 0 ||
-        text(body, "digest", NULL, &task->digest, err) < 0 ||
-        text(body, "job", NULL, &task->job, err) < 0 ||
-        text(body, "op_id", NULL, &task->op_id, err) < 0 ||
-        text(body, "node", NULL, &task->node, err) < 0 ||
-        text(body, "hostname", "localhost", &task->hostname, err) < 0 ||
-        text(body, "user", "davit", &task->user, err) < 0 ||
-        text(body, "path", default_path, &task->path, err) < 0 ||
-        text(body, "token", made_up, &task->token, err) < 0 ||
-        number(body, "instance", 0, INT32_MAX, 0, &task->instance, err) < 0) {
+        field_text(body, "digest", NULL, &task->digest, err) < 0 ||
+        field_text(body, "job", NULL, &task->job, err) < 0 ||
+        field_text(body, "op_id", NULL, &task->op_id, err) < 0 ||
+        field_text(body, "node", NULL, &task->node, err) < 0 ||
+        field_text(body, "hostname", "localhost", &task->hostname, err) < 0 ||
+        field_text(body, "user", "davit", &task->user, err) < 0 ||
+        field_text(body, "path", default_path, &task->path, err) < 0 ||
+        field_text(body, "token", made_up, &task->token, err) < 0 ||
+        field_number(body, "instance", 0, INT32_MAX, 0, &task->instance, err) < 0) {
         return err->code;
     }
     if (id[0] == '\0' || strlen(id) > ID_MAX) {
@@ -315,11 +223,12 @@ static int read_process(const json_t *process, const struct placeholder_values *
         return err_wrap(err, "a process");
     }
     if (json_need_str(process, "cmdline", &cmdline, err) < 0 ||
-        count(process, "max_failures", 1, &spec.max_failures, err) < 0 ||
-        scaled(process, "min_duration", 5, 1000, SECONDS_MAX, &spec.min_duration_ms, err) < 0 ||
-        flag(process, "daemon", &spec.daemon, err) < 0 ||
-        flag(process, "ephemeral", &spec.ephemeral, err) < 0 ||
-        flag(process, "final", &spec.final, err) < 0) {
+        field_count(process, "max_failures", 1, &spec.max_failures, err) < 0 ||
+        field_scaled(process, "min_duration", 5, 1000, SECONDS_MAX, &spec.min_duration_ms, err) <
+            0 ||
+        field_flag(process, "daemon", &spec.daemon, err) < 0 ||
+        field_flag(process, "ephemeral", &spec.ephemeral, err) < 0 ||
+        field_flag(process, "final", &spec.final, err) < 0) {
         return err_wrap(err, "process '%.100s'", spec.name);
     }
     CLEANUP(mem_freep) char *filled = placeholder_fill(cmdline, values);
@@ -334,7 +243,7 @@ static int read_constraint(const json_t *constraint, struct graph *graph, struct
     if (!json_is_object(constraint)) {
         return err_set(err, ERR_INVALID, "a constraint is not an object");
     }
-    if (!member(constraint, "order")) {
+    if (!field_find(constraint, "order")) {
         return 0;
     }
     if (json_need_array(constraint, "order", &order, err) < 0) {
@@ -372,10 +281,10 @@ static int read_graph(const json_t *body, struct taskfile *task, struct err *err
         return err->code;
     }
     if (json_need_array(spec, "processes", &processes, err) < 0 ||
-        array(spec, "constraints", &constraints, err) < 0 ||
-        count(spec, "max_failures", 1, &max_failures, err) < 0 ||
-        count(spec, "max_concurrency", 0, &max_concurrency, err) < 0 ||
-        scaled(spec, "finalization_wait", 30, 1000, SECONDS_MAX, &wait_ms, err) < 0) {
+        field_array(spec, "constraints", &constraints, err) < 0 ||
+        field_count(spec, "max_failures", 1, &max_failures, err) < 0 ||
+        field_count(spec, "max_concurrency", 0, &max_concurrency, err) < 0 ||
+        field_scaled(spec, "finalization_wait", 30, 1000, SECONDS_MAX, &wait_ms, err) < 0) {
         return err_wrap(err, "task");
     }
     task->graph = graph_new(max_failures, max_concurrency, wait_ms);
