@@ -182,6 +182,8 @@ static json_t *task_doc(const struct intent *intent, const struct home_spec *spe
     copy_member(doc, intent->davit, "resources");
     copy_member(doc, intent->davit, "hooks");
     copy_member(doc, intent->davit, "env");
+    copy_member(doc, intent->davit, "health");
+    copy_member(doc, intent->davit, "lifecycle");
     copy_member(doc, intent->davit, "task");
     if (user->change) {
         json_t *run_as = json_object();

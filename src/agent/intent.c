@@ -14,6 +14,7 @@
 #include "model/endpoint.h"
 #include "model/pod.h"
 #include "model/yaml.h"
+#include "pod/proto.h"
 
 #include <string.h>
 
@@ -125,6 +126,8 @@ static int read_davit(struct intent *intent, struct err *err)
     wait_s = json_int_or(task, "finalization_wait", WAIT_DEFAULT_S);
     wait_s = wait_s < 0 ? 0 : wait_s;
     intent->wait_ms = 1000 * (uint64_t)(wait_s > WAIT_MAX_S ? WAIT_MAX_S : wait_s);
+    intent->wait_ms =
+        proto_stop_total_ms(intent->wait_ms, proto_ladder_ms(json_object_get(davit, "lifecycle")));
     intent->davit = davit;
     intent->stop = str_eq(desired, "stopped");
     intent->instance = (int)instance;

@@ -19,7 +19,7 @@ struct intent {
     bool readonly;
     char *run_as;
     int instance;
-    uint64_t wait_ms; /* The task's finalization_wait. */
+    uint64_t wait_ms; /* A stop's: the task's finalization_wait, and its stop ladder's. */
     /* NULL when not given. */
     char *job;
     char *op_id;

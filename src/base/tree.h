@@ -62,6 +62,11 @@ const char *tree_rung_name(enum tree_rung rung);
 /* TREE_LIMIT_* of those asked for that are in force. */
 unsigned tree_limits_applied(const struct tree *tree);
 
+/* Of a tree with a memory limit: how many members the kernel killed for want of memory, and the
+ * most that they used at once; 0 when not known. */
+uint64_t tree_oom_kills(const struct tree *tree);
+uint64_t tree_mem_peak_bytes(const struct tree *tree);
+
 /* Live members (no zombies).  *ret_pids is the caller's; NULL when there are none. */
 size_t tree_pids(struct tree *tree, pid_t **ret_pids);
 bool tree_is_empty(struct tree *tree);

@@ -527,3 +527,34 @@ void tree_groups_kill(struct tree *tree)
     tree->spent = true;
     (void)write_small(tree->v2_fd, "cgroup.kill", "1");
 }
+
+/* --- What a memory limit did. --- */
+
+/* The number after the word, or of a file that is nothing else (word NULL). */
+static uint64_t number_in(int dir_fd, const char *file, const char *word)
+{
+    CLEANUP_BUF text = { 0 };
+    const char *at = NULL;
+
+    if (dir_fd >= 0 && tree_read_small(dir_fd, file, &text) == 0) {
+        at = word != NULL ? strstr(buf_text(&text), word) : buf_text(&text);
+    }
+    return at != NULL ? strtoull(at + (word != NULL ? strlen(word) : 0), NULL, 10) : 0;
+}
+
+uint64_t tree_oom_kills(const struct tree *tree)
+{
+    if ((tree->limits_applied & TREE_LIMIT_MEM) == 0) {
+        return 0;
+    }
+    return tree->v1_fds[TREE_V1_MEMORY] >= 0
+               ? number_in(tree->v1_fds[TREE_V1_MEMORY], "memory.oom_control", "\noom_kill ")
+               : number_in(tree->v2_fd, "memory.events", "\noom_kill ");
+}
+
+uint64_t tree_mem_peak_bytes(const struct tree *tree)
+{
+    return tree->v1_fds[TREE_V1_MEMORY] >= 0
+               ? number_in(tree->v1_fds[TREE_V1_MEMORY], "memory.max_usage_in_bytes", NULL)
+               : number_in(tree->v2_fd, "memory.peak", NULL);
+}

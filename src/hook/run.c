@@ -447,7 +447,7 @@ static int spawn(struct hook_job *job, const struct hook_spec *spec, struct err 
     CLEANUP(fd_closep) int output = -1;
     CLEANUP(fd_closep) int answer = -1;
     CLEANUP(mem_freep) const char **env = NULL;
-    const char *argv[] = { spec->path, NULL };
+    const char *const alone[] = { spec->path, NULL };
     size_t n_env = 0;
 
     /* A process that may stay cannot sit in a group that is used again, nor in a PID
@@ -477,7 +477,8 @@ static int spawn(struct hook_job *job, const struct hook_spec *spec, struct err 
                                { .from = output, .to = 2 },
                                { .from = input, .to = 0 } };
     struct child_options options = {
-        .argv = argv,
+        .path = spec->path,
+        .argv = spec->argv != NULL ? spec->argv : alone,
         .envp = env,
         .cwd = spec->cwd,
         .fds = fds,

@@ -26,9 +26,10 @@ size_t run_engine_busy(const struct hook_engine *engine);
 /* What to run.  Borrowed until run_start() returns. */
 struct hook_spec {
     const char *path;
-    const char *const *env; /* Exactly. */
-    const char *cwd;        /* NULL: the caller's. */
-    const void *input;      /* NULL: stdin is /dev/null. */
+    const char *const *argv; /* NULL: the path alone. */
+    const char *const *env;  /* Exactly. */
+    const char *cwd;         /* NULL: the caller's. */
+    const void *input;       /* NULL: stdin is /dev/null. */
     size_t input_len;
     bool wants_answer; /* Keep stdout apart as the answer; only stderr is the output. */
     uint64_t term_ms;  /* After the start; 0: never. */

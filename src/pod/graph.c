@@ -7,6 +7,7 @@
  * does not know what a pod hook, a file or a descriptor is.
  *
  *   IDLE --begin--> ACTIVE --all done, unhealthy, stop, fail--> CLEANING (TERM)
+ *   (ACTIVE --leave--> LEAVING --none runs, stop, deadline--> CLEANING as well)
  *   --nothing left--> FINALIZING (final processes) --all done--> ENDING (KILL)
  *   --nothing left--> DONE
  *
@@ -17,7 +18,7 @@
  * task's max_failures of those, or nothing that could still run, fail the task.
  * Processes that not even KILL ends are given up on, and told.
  * Invariants: the result is decided when ACTIVE ends and never changes after;
- * at most max_concurrency processes run; no process starts in CLEANING, ENDING or DONE.
+ * at most max_concurrency processes run; no process starts in LEAVING, CLEANING, ENDING or DONE.
  */
 #include "pod/graph.h"
 
@@ -73,6 +74,7 @@ void graph_free(struct graph *graph)
         free((char *)graph->processes[i].spec.name);
         free((char *)graph->processes[i].spec.cmdline);
         free(graph->processes[i].before);
+        free(graph->processes[i].unstarted);
     }
     free(graph->processes);
     free(graph);
@@ -302,6 +304,10 @@ static void decide_failed(struct graph *graph, const struct plan *plan)
         (void)snprintf(graph->reason, sizeof(graph->reason),
                        "Task failed. Process %s was run %d times.", process->spec.name,
                        GRAPH_RUNS_MAX);
+    } else if (process->unstarted) {
+        (void)snprintf(graph->reason, sizeof(graph->reason),
+                       "Task failed. Process %s could not be started: %s", process->spec.name,
+                       process->unstarted);
     } else {
         (void)snprintf(graph->reason, sizeof(graph->reason),
                        "Task failed. Process %s ended with status %d.", process->spec.name,
@@ -349,6 +355,13 @@ static void advance_active(struct graph *graph, uint64_t now_ms, struct graph_ac
     }
 }
 
+static void advance_leaving(struct graph *graph, uint64_t now_ms, struct graph_actions *actions)
+{
+    if (graph->deadline_ms <= now_ms || survey(graph, false).running == 0) {
+        clean(graph, graph->clean_ms, now_ms, actions);
+    }
+}
+
 static void advance_ending(struct graph *graph, uint64_t now_ms, struct graph_actions *actions)
 {
     if (graph->deadline_ms <= now_ms) {
@@ -368,6 +381,9 @@ static void advance(struct graph *graph, uint64_t now_ms, struct graph_actions *
         break;
     case GRAPH_ACTIVE:
         advance_active(graph, now_ms, actions);
+        break;
+    case GRAPH_LEAVING:
+        advance_leaving(graph, now_ms, actions);
         break;
     case GRAPH_CLEANING:
         if (graph->deadline_ms <= now_ms) {
@@ -416,20 +432,34 @@ static enum graph_state state_after(const struct graph *graph, struct graph_proc
     return process->runs >= GRAPH_RUNS_MAX ? GRAPH_FAILED : GRAPH_WAITING;
 }
 
-void graph_ended(struct graph *graph, size_t process, int exit_code, int term_signal,
-                 uint64_t now_ms, struct graph_actions *actions)
+static void run_over(struct graph *graph, size_t process, int exit_code, int term_signal,
+                     const char *unstarted, uint64_t now_ms, struct graph_actions *actions)
 {
     struct graph_process *ended = &graph->processes[process];
 
     if (ended->state != GRAPH_RUNNING) {
         return;
     }
+    free(ended->unstarted);
+    ended->unstarted = mem_strdup_opt(unstarted);
     ended->ended = true;
     ended->exit_code = exit_code;
     ended->term_signal = term_signal;
     ended->ready_ms = later(now_ms, ended->spec.min_duration_ms);
     ended->state = state_after(graph, ended);
     advance(graph, now_ms, actions);
+}
+
+void graph_ended(struct graph *graph, size_t process, int exit_code, int term_signal,
+                 uint64_t now_ms, struct graph_actions *actions)
+{
+    run_over(graph, process, exit_code, term_signal, NULL, now_ms, actions);
+}
+
+void graph_unstarted(struct graph *graph, size_t process, const char *why, uint64_t now_ms,
+                     struct graph_actions *actions)
+{
+    run_over(graph, process, GRAPH_EXIT_UNSTARTED, 0, why, now_ms, actions);
 }
 
 bool graph_wants_empty(const struct graph *graph)
@@ -447,6 +477,34 @@ void graph_emptied(struct graph *graph, uint64_t now_ms, struct graph_actions *a
     }
 }
 
+static uint64_t at_most(uint64_t value, uint64_t cap)
+{
+    return value < cap ? value : cap;
+}
+
+void graph_leave(struct graph *graph, bool failed, const char *reason, uint64_t leave_ms,
+                 uint64_t clean_ms, uint64_t now_ms, struct graph_actions *actions)
+{
+    uint64_t deadline_ms = later(now_ms, leave_ms);
+
+    clean_ms = at_most(clean_ms, graph->finalization_wait_ms);
+    if (graph->stage == GRAPH_ACTIVE) {
+        decide(graph, failed ? GRAPH_FAILURE : GRAPH_STOPPED,
+               reason   ? reason
+               : failed ? "Task failed."
+                        : "Task killed.");
+        graph->stage = GRAPH_LEAVING;
+        graph->deadline_ms = deadline_ms;
+        graph->clean_ms = clean_ms;
+    } else if (graph->stage == GRAPH_LEAVING) {
+        graph->deadline_ms = at_most(deadline_ms, graph->deadline_ms);
+        graph->clean_ms = at_most(clean_ms, graph->clean_ms);
+    } else {
+        return;
+    }
+    advance(graph, now_ms, actions);
+}
+
 void graph_stop(struct graph *graph, uint64_t grace_ms, const char *reason, uint64_t now_ms,
                 struct graph_actions *actions)
 {
@@ -457,15 +515,14 @@ void graph_stop(struct graph *graph, uint64_t grace_ms, const char *reason, uint
         break;
     case GRAPH_ACTIVE:
         decide(graph, GRAPH_STOPPED, reason ? reason : "Task killed.");
-        clean(graph,
-              grace_ms < graph->finalization_wait_ms ? grace_ms : graph->finalization_wait_ms,
-              now_ms, actions);
+        clean(graph, at_most(grace_ms, graph->finalization_wait_ms), now_ms, actions);
+        break;
+    case GRAPH_LEAVING:
+        clean(graph, at_most(grace_ms, graph->clean_ms), now_ms, actions);
         break;
     case GRAPH_CLEANING:
     case GRAPH_FINALIZING:
-        if (later(now_ms, grace_ms) < graph->deadline_ms) {
-            graph->deadline_ms = later(now_ms, grace_ms);
-        }
+        graph->deadline_ms = at_most(later(now_ms, grace_ms), graph->deadline_ms);
         advance(graph, now_ms, actions);
         break;
     case GRAPH_ENDING:
@@ -519,6 +576,7 @@ uint64_t graph_due(const struct graph *graph)
         return GRAPH_NEVER;
     case GRAPH_ACTIVE:
         return next_start(graph, false);
+    case GRAPH_LEAVING:
     case GRAPH_CLEANING:
         return graph->deadline_ms;
     case GRAPH_FINALIZING:

@@ -14,6 +14,7 @@ enum {
     GRAPH_RUNS_MAX = 100,       /* of one process, whatever its limits say */
     GRAPH_REKILL_MS = 1000,     /* KILL is repeated while something is left */
     GRAPH_GIVE_UP_MS = 30000,   /* then the end is told although something is left */
+    GRAPH_EXIT_UNSTARTED = 127,
 };
 #define GRAPH_NEVER UINT64_MAX
 
@@ -29,6 +30,7 @@ enum graph_state {
 enum graph_stage {
     GRAPH_IDLE,
     GRAPH_ACTIVE,
+    GRAPH_LEAVING, /* asked to leave by other means than a signal */
     GRAPH_CLEANING,
     GRAPH_FINALIZING,
     GRAPH_ENDING,
@@ -60,6 +62,7 @@ struct graph_process {
     bool ended;        /* the next two are of a run that ended */
     int exit_code;     /* -1 when a signal ended it */
     int term_signal;   /* 0 when it exited */
+    char *unstarted;   /* why its latest run could not be started; NULL: it was */
 };
 
 /* Read its members freely, change them by the functions only. */
@@ -72,8 +75,9 @@ struct graph {
 
     enum graph_stage stage;
     enum graph_result result;
-    char reason[300];     /* for people; complete in GRAPH_DONE */
-    uint64_t deadline_ms; /* CLEANING, FINALIZING: KILL.  ENDING: give up */
+    char reason[800];     /* for people; complete in GRAPH_DONE */
+    uint64_t deadline_ms; /* LEAVING: TERM.  CLEANING, FINALIZING: KILL.  ENDING: give up */
+    uint64_t clean_ms;    /* LEAVING: how long CLEANING and FINALIZING may then take */
     uint64_t rekill_ms;   /* ENDING */
     bool leftovers;       /* gave up with processes still there */
 };
@@ -122,12 +126,24 @@ size_t graph_find(const struct graph *graph, const char *name);
 /* Events.  now_ms is monotonic. */
 void graph_begin(struct graph *graph, uint64_t now_ms, struct graph_actions *actions);
 
-/* A started run has ended (one that could not be started: as if it had exited). */
+/* A started run has ended. */
 void graph_ended(struct graph *graph, size_t process, int exit_code, int term_signal,
                  uint64_t now_ms, struct graph_actions *actions);
 
+/* A run could not be started, for this reason (copied): as if it had exited with status
+ * GRAPH_EXIT_UNSTARTED. */
+void graph_unstarted(struct graph *graph, size_t process, const char *why, uint64_t now_ms,
+                     struct graph_actions *actions);
+
 /* Nothing runs in the pod any more.  Wanted while graph_wants_empty(). */
 void graph_emptied(struct graph *graph, uint64_t now_ms, struct graph_actions *actions);
+
+/* The processes are being asked to leave, otherwise than by a signal: no run is started any
+ * more, and the end is decided, as FAILED or KILLED for this reason (copied; NULL: the
+ * default).  When none of them runs, or leave_ms are over, CLEANING begins, which may take
+ * clean_ms (at most finalization_wait).  A later one can only make it sooner. */
+void graph_leave(struct graph *graph, bool failed, const char *reason, uint64_t leave_ms,
+                 uint64_t clean_ms, uint64_t now_ms, struct graph_actions *actions);
 
 /* End as KILLED within grace_ms; once the end has begun it can only be sooner.  reason
  * is copied; NULL: "Task killed.". */

@@ -2,12 +2,14 @@
 
 /* lifecycle: one pod from its first callback to its last state, and what it tells.
  *
- * It joins the room's parts: the process graph (supervise), the callback programs
- * (callbacks), the agents (channel) and their unfetched records (records).
+ * It joins the room's parts: the process graph (supervise), what is looked after while it
+ * runs (care), the stop ladder (ladder), the callback programs (callbacks), the agents
+ * (channel) and their unfetched records (records), and how it is all written (status).
  *
- *   INITIALIZE --> CONFIGURE --> RUN --stop, failed checks--> TEARDOWN --> ENDING
+ *   INITIALIZE --> CONFIGURE --> RUN --stop, failed checks--> TEARDOWN --> ASKING --> ENDING
  *   --graph done--> FINALIZE --> OVER --bye, nobody there, deadline--> CLOSING
- *   (RUN --graph done--> FINALIZE as well; the first two --failed, stop--> FINALIZE)
+ *   (RUN --graph done--> FINALIZE as well; the first two --failed, stop--> FINALIZE; ASKING only
+ *   with a stop ladder, and time for it)
  *
  * Happy path: nothing to call, so RUN begins inside lifecycle_start(); each change of
  * the graph marks the status dirty, and before the loop sleeps it is written to state.json
@@ -21,7 +23,6 @@
  */
 #include "pod/lifecycle.h"
 
-#include "base/child.h"
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/file.h"
@@ -30,23 +31,28 @@
 #include "base/sm.h"
 #include "base/str.h"
 #include "pod/callbacks.h"
+#include "pod/care.h"
 #include "pod/channel.h"
+#include "pod/ending.h"
 #include "pod/graph.h"
+#include "pod/ladder.h"
 #include "pod/proto.h"
 #include "pod/records.h"
+#include "pod/status.h"
 #include "pod/supervise.h"
 
 #include <string.h>
 #include <unistd.h>
 
-enum phase { INITIALIZE, CONFIGURE, RUN, TEARDOWN, ENDING, FINALIZE, OVER, CLOSING };
+enum phase { INITIALIZE, CONFIGURE, RUN, TEARDOWN, ASKING, ENDING, FINALIZE, OVER, CLOSING };
 
 /* clang-format off */
 static const struct sm_state phases[] = {
     [INITIALIZE] = { "initialize", SM_TO(CONFIGURE) | SM_TO(FINALIZE) },
     [CONFIGURE]  = { "configure",  SM_TO(RUN) | SM_TO(FINALIZE) },
     [RUN]        = { "run",        SM_TO(TEARDOWN) | SM_TO(ENDING) | SM_TO(FINALIZE) },
-    [TEARDOWN]   = { "tear_down",  SM_TO(ENDING) },
+    [TEARDOWN]   = { "tear_down",  SM_TO(ASKING) | SM_TO(ENDING) },
+    [ASKING]     = { "asking",     SM_TO(ENDING) },
     [ENDING]     = { "ending",     SM_TO(FINALIZE) },
     [FINALIZE]   = { "finalize",   SM_TO(OVER) },
     [OVER]       = { "over",       SM_TO(CLOSING) },
@@ -54,35 +60,32 @@ static const struct sm_state phases[] = {
 };
 /* clang-format on */
 
-enum { STATE_MODE = 0600, FINALIZE_AT_LEAST_MS = 1000, KILL_AFTER_TERM_MS = 2000 };
+enum { FINALIZE_AT_LEAST_MS = 1000, KILL_AFTER_TERM_MS = 2000 };
 
 struct lifecycle {
     uv_loop_t *loop;
     char *home;
-    char *state_path;
     struct taskfile *task;
     struct supervise *supervise;
     struct callbacks *callbacks;
     struct channel *channel;
     struct records *records;
+    struct status *status;
 
     struct sm phase;
     bool calling;  /* a callback event runs */
     bool checking; /* and it is a sanity_check */
     unsigned failed_checks;
 
-    bool ending;          /* stop or failed checks: the next four say how */
-    bool ending_failed;   /* as FAILED, not KILLED */
-    char *ending_reason;  /* NULL: the graph's default */
-    uint64_t deadline_ms; /* of the graph */
+    struct care *care;     /* NULL before RUN */
+    struct ladder *ladder; /* NULL: none, or not yet */
+    uint64_t usage_every_ms;
+
+    struct ending ending; /* stop, or failed checks */
 
     bool dirty;
-    bool written; /* the final state is in state.json */
-    uint64_t seq;
-    uint64_t started_ms; /* wall clock, as the next */
-    uint64_t ended_ms;
-    uint64_t start_time;
-    char boot_id[40];
+    bool written;      /* the final state is in state.json */
+    uint64_t ended_ms; /* wall clock; 0: not yet */
 
     uv_prepare_t before_sleep;
     uv_timer_t check_timer;
@@ -105,90 +108,61 @@ static enum proto_state state_now(const struct lifecycle *life)
                : graph->result == GRAPH_FAILURE ? PROTO_FAILED
                                                 : PROTO_KILLED;
     }
-    if (life->ending || graph->stage > GRAPH_ACTIVE) {
+    if (life->ending.begun || graph->stage > GRAPH_ACTIVE) {
         return PROTO_STOPPING;
     }
-    return graph->stage == GRAPH_ACTIVE ? PROTO_RUNNING : PROTO_STARTING;
+    return life->care && care_is_healthy(life->care) ? PROTO_RUNNING : PROTO_STARTING;
 }
 
-static void add_identity(const struct lifecycle *life, json_t *body)
+/* What there is to tell; *ret_owned keeps the processes and a made up reason alive. */
+struct telling {
+    json_t *processes;
+    char *reason;
+};
+
+static void telling_fini(struct telling *telling)
 {
-    json_put_int(body, "pid", getpid());
-    json_put_int(body, "start_time", (int64_t)life->start_time);
-    json_put_str(body, "boot_id", life->boot_id);
-    json_put_str(body, "task", life->task->id);
-    json_put_str(body, "digest", life->task->digest);
+    json_decref(telling->processes);
+    free(telling->reason);
 }
 
-static void add_state(const struct lifecycle *life, json_t *body)
+static struct status_now look(const struct lifecycle *life, struct telling *owned)
 {
     const struct graph *graph = life->task->graph;
-    CLEANUP(mem_freep)
-    char *left = graph->leftovers
-                     ? str_printf("%s Some of its processes cannot be killed.", graph->reason)
-                     : NULL;
+    struct status_now now = { .state = state_now(life), .ended_ms = life->ended_ms };
 
-    json_put_str(body, "state", proto_state_name(state_now(life)));
-    if (graph->result != GRAPH_UNDECIDED) {
-        json_put_str(body, "reason", left ? left : graph->reason);
+    now.processes = owned->processes = supervise_processes(life->supervise);
+    if (graph->leftovers) {
+        owned->reason = str_printf("%s Some of its processes cannot be killed.", graph->reason);
+        now.reason = owned->reason;
+    } else if (graph->result != GRAPH_UNDECIDED) {
+        now.reason = graph->reason;
+    } else if (life->ending.begun) {
+        now.reason = life->ending.reason;
     } else {
-        json_put_str(body, "reason", life->ending_reason);
+        now.reason = life->care ? care_reason(life->care) : NULL;
     }
-    json_put_int(body, "seq", (int64_t)life->seq);
-    json_put_take(body, "processes", supervise_processes(life->supervise));
-    json_put_int(body, "started_ms", (int64_t)life->started_ms);
-    if (life->ended_ms > 0) {
-        json_put_int(body, "ended_ms", (int64_t)life->ended_ms);
-    }
-}
-
-static void add_line(struct buf *out, const json_t *body)
-{
-    CLEANUP(mem_freep) char *text = json_text_ordered(body);
-
-    buf_add_text(out, text);
-    buf_add_text(out, "\n");
-}
-
-static void state_line(const struct lifecycle *life, struct buf *out)
-{
-    CLEANUP(json_freep) json_t *body = json_object();
-
-    json_put_str(body, "type", "state");
-    add_state(life, body);
-    add_line(out, body);
-}
-
-static int write_state(const struct lifecycle *life, struct err *err)
-{
-    CLEANUP(json_freep) json_t *body = json_object();
-    CLEANUP_BUF text = { 0 };
-
-    json_put_int(body, "v", PROTO_VERSION);
-    add_identity(life, body);
-    json_put_str(body, "token", life->task->token);
-    add_state(life, body);
-    add_line(&text, body);
-    return file_write(life->state_path, text.data, text.len, STATE_MODE, false, err);
+    return now;
 }
 
 static void publish(struct lifecycle *life)
 {
+    CLEANUP(telling_fini) struct telling owned = { 0 };
     CLEANUP_BUF line = { 0 };
+    struct status_now now = look(life, &owned);
     struct err err = { 0 };
 
     life->dirty = false;
-    life->seq++;
     CRASH_POINT("pod.before_state");
-    if (write_state(life, &err) < 0) {
+    if (status_write(life->status, &now, &err) < 0) {
         log_error("cannot write the state, telling it all the same error=\"%s\" task=%s", err.msg,
                   life->task->id);
     } else {
-        life->written = proto_state_terminal(state_now(life));
+        life->written = proto_state_terminal(now.state);
     }
     CRASH_POINT("pod.after_state");
     if (channel_connections(life->channel) > 0) {
-        state_line(life, &line);
+        status_add_state(life->status, &now, &line);
         channel_tell(life->channel, line.data, line.len);
     }
 }
@@ -196,14 +170,13 @@ static void publish(struct lifecycle *life)
 static void on_greet(void *ctx, struct buf *hello)
 {
     struct lifecycle *life = ctx;
-    CLEANUP(json_freep) json_t *body = json_object();
 
-    json_put_int(body, "v", PROTO_VERSION);
-    json_put_str(body, "type", "hello");
-    add_identity(life, body);
-    add_line(hello, body);
+    status_add_hello(life->status, hello);
     if (!life->dirty) { /* else it hears it in a moment, once it is written */
-        state_line(life, hello);
+        CLEANUP(telling_fini) struct telling owned = { 0 };
+        struct status_now now = look(life, &owned);
+
+        status_add_state(life->status, &now, hello);
     }
     if (life->records) {
         records_lines(life->records, hello);
@@ -258,6 +231,14 @@ static void close_all(struct lifecycle *life)
     channel_close(life->channel, on_part_closed, life);
     supervise_close(life->supervise, on_part_closed, life);
     callbacks_close(life->callbacks, on_part_closed, life);
+    if (life->care) {
+        life->open_parts++;
+        care_close(life->care, on_part_closed, life);
+    }
+    if (life->ladder) {
+        life->open_parts++;
+        ladder_close(life->ladder, on_part_closed, life);
+    }
 }
 
 static void on_bye_due(uv_timer_t *timer)
@@ -288,9 +269,16 @@ static bool call_with_grace(struct lifecycle *life, const char *event)
 
 static uint64_t rest_ms(const struct lifecycle *life)
 {
-    uint64_t now = clock_now_ms();
+    return ending_rest_ms(&life->ending, clock_now_ms());
+}
 
-    return life->deadline_ms > now ? life->deadline_ms - now : 0;
+/* A stop that nobody shortens. */
+static uint64_t whole_stop_ms(const struct lifecycle *life)
+{
+    const struct taskfile *task = life->task;
+
+    return proto_stop_total_ms(task->graph->finalization_wait_ms,
+                               task->ladder ? task->ladder->total_ms : 0);
 }
 
 static void on_check_due(uv_timer_t *timer)
@@ -303,23 +291,80 @@ static void on_check_due(uv_timer_t *timer)
     }
 }
 
+static void end(struct lifecycle *life, bool failed, uint64_t grace_ms, const char *reason);
+
+static void on_healthy(void *ctx)
+{
+    struct lifecycle *life = ctx;
+
+    life->dirty = true;
+}
+
+static void on_unfit(void *ctx, const char *reason)
+{
+    struct lifecycle *life = ctx;
+
+    if (life->phase.state == RUN && life->task->graph->stage == GRAPH_ACTIVE) {
+        end(life, true, whole_stop_ms(life), reason);
+    }
+}
+
 static void run_graph(struct lifecycle *life)
 {
-    uint64_t every_ms = life->task->check_every_ms;
+    const struct taskfile *task = life->task;
+    const struct care_events events = { life, on_healthy, on_unfit };
 
     supervise_begin(life->supervise);
-    if (every_ms > 0) {
-        (void)uv_timer_start(&life->check_timer, on_check_due, every_ms, every_ms);
+    if (task->check_every_ms > 0) {
+        (void)uv_timer_start(&life->check_timer, on_check_due, task->check_every_ms,
+                             task->check_every_ms);
     }
+    life->care = care_new(life->loop, task, life->supervise, life->usage_every_ms, &events);
 }
 
 static void end_graph(struct lifecycle *life)
 {
-    if (life->ending_failed) {
-        supervise_fail(life->supervise, life->ending_reason);
+    if (life->ending.failed) {
+        supervise_fail(life->supervise, life->ending.reason);
     }
     /* After a failure it only bounds the end that has begun. */
-    supervise_stop(life->supervise, rest_ms(life), life->ending_reason);
+    supervise_stop(life->supervise, rest_ms(life), life->ending.reason);
+}
+
+/* --- The stop ladder. --- */
+
+static void on_ladder(void *data)
+{
+    enter(data, ENDING);
+}
+
+/* As long as there is time before the processes have to get their TERM. */
+static void leave_graph(struct lifecycle *life)
+{
+    uint64_t rest = rest_ms(life);
+    uint64_t ask = ending_ask_ms(&life->ending, clock_now_ms());
+
+    if (ask == 0) {
+        supervise_stop(life->supervise, rest, NULL);
+    } else {
+        supervise_leave(life->supervise, life->ending.failed, life->ending.reason, ask, rest - ask);
+    }
+}
+
+static void ask(struct lifecycle *life)
+{
+    if (!life->ladder) {
+        life->ladder = ladder_new(life->loop, life->task->ladder, on_ladder, life);
+    }
+    ladder_start(life->ladder);
+    leave_graph(life);
+}
+
+static void torn_down(struct lifecycle *life)
+{
+    bool may_ask = life->task->ladder && ending_ask_ms(&life->ending, clock_now_ms()) > 0;
+
+    enter(life, may_ask ? ASKING : ENDING);
 }
 
 static void on_tear_down_due(uv_timer_t *timer)
@@ -333,15 +378,14 @@ static void on_tear_down_due(uv_timer_t *timer)
 
 static void tear_down(struct lifecycle *life)
 {
-    uint64_t rest = rest_ms(life);
+    uint64_t over_ms = 0;
+    uint64_t term_ms = ending_tear_down_ms(&life->ending, clock_now_ms(), &over_ms);
 
-    /* Half of what is left and three quarters at most, whatever the directory's own
-     * deadline says, so that the processes still get their TERM. */
-    if (rest == 0 || !call(life, "tear_down", rest / 2 + 1, rest / 2 + rest / 4 + 2)) {
-        enter(life, ENDING);
+    if (term_ms == 0 || !call(life, "tear_down", term_ms, over_ms)) {
+        torn_down(life);
         return;
     }
-    (void)uv_timer_start(&life->check_timer, on_tear_down_due, rest / 2 + rest / 4 + 2, 0);
+    (void)uv_timer_start(&life->check_timer, on_tear_down_due, over_ms, 0);
 }
 
 static void finalize(struct lifecycle *life)
@@ -353,7 +397,7 @@ static void finalize(struct lifecycle *life)
         callbacks_cancel(life->callbacks); /* on_called() comes back here */
         return;
     }
-    if (life->ending && !life->ending_failed) {
+    if (life->ending.begun && !life->ending.failed) {
         grace_ms = rest_ms(life) > FINALIZE_AT_LEAST_MS ? rest_ms(life) : FINALIZE_AT_LEAST_MS;
     }
     if (!call(life, "finalize", grace_ms, grace_ms + KILL_AFTER_TERM_MS)) {
@@ -374,6 +418,9 @@ static void enter(struct lifecycle *life, enum phase phase)
 {
     sm_move(&life->phase, (int)phase);
     life->dirty = true;
+    if (phase > RUN && life->care) {
+        care_stop(life->care);
+    }
     switch (phase) {
     case INITIALIZE:
         break;
@@ -392,6 +439,9 @@ static void enter(struct lifecycle *life, enum phase phase)
             tear_down(life);
         }
         break;
+    case ASKING:
+        ask(life);
+        break;
     case ENDING:
         end_graph(life);
         break;
@@ -406,6 +456,18 @@ static void enter(struct lifecycle *life, enum phase phase)
     }
 }
 
+static void end_sooner(struct lifecycle *life, uint64_t deadline_ms)
+{
+    ending_shorten(&life->ending, deadline_ms);
+    if (life->phase.state == TEARDOWN) {
+        callbacks_cancel(life->callbacks);
+    } else if (life->phase.state == ASKING) {
+        leave_graph(life); /* on_before_sleep() sees whether the ladder is over. */
+    } else {
+        supervise_stop(life->supervise, rest_ms(life), NULL);
+    }
+}
+
 /* Stop, or fail, what runs; the first call decides which. */
 static void end(struct lifecycle *life, bool failed, uint64_t grace_ms, const char *reason)
 {
@@ -414,19 +476,12 @@ static void end(struct lifecycle *life, bool failed, uint64_t grace_ms, const ch
     if (life->phase.state >= FINALIZE) {
         return;
     }
-    if (life->ending) {
-        life->deadline_ms = deadline_ms < life->deadline_ms ? deadline_ms : life->deadline_ms;
-        if (life->phase.state == TEARDOWN) {
-            callbacks_cancel(life->callbacks);
-        } else {
-            supervise_stop(life->supervise, rest_ms(life), NULL);
-        }
+    if (life->ending.begun) {
+        end_sooner(life, deadline_ms);
         return;
     }
-    life->ending = true;
-    life->ending_failed = failed;
-    life->ending_reason = mem_strdup_opt(reason);
-    life->deadline_ms = deadline_ms;
+    ending_begin(&life->ending, failed, reason, life->task->graph->finalization_wait_ms,
+                 deadline_ms);
     life->dirty = true;
     if (life->phase.state == RUN && life->task->graph->stage == GRAPH_ACTIVE) {
         enter(life, TEARDOWN);
@@ -440,9 +495,9 @@ static void end(struct lifecycle *life, bool failed, uint64_t grace_ms, const ch
 
 static uint64_t bounded_grace(const struct lifecycle *life, uint64_t grace_ms)
 {
-    uint64_t wait_ms = life->task->graph->finalization_wait_ms;
+    uint64_t whole_ms = whole_stop_ms(life);
 
-    return grace_ms < wait_ms ? grace_ms : wait_ms;
+    return grace_ms < whole_ms ? grace_ms : whole_ms;
 }
 
 static void checked(struct lifecycle *life, const char *why)
@@ -454,7 +509,7 @@ static void checked(struct lifecycle *life, const char *why)
                life->task->graph->stage == GRAPH_ACTIVE) {
         CLEANUP(mem_freep) char *reason = str_printf("Sanity check failed: %s", why);
 
-        end(life, true, life->task->graph->finalization_wait_ms, reason);
+        end(life, true, whole_stop_ms(life), reason);
     }
 }
 
@@ -467,7 +522,7 @@ static void on_called(void *ctx, const char *why)
     switch ((enum phase)life->phase.state) {
     case INITIALIZE:
     case CONFIGURE:
-        if (life->ending) {
+        if (life->ending.begun) {
             break; /* The graph is done already; on_before_sleep() goes on. */
         }
         if (why) {
@@ -485,7 +540,7 @@ static void on_called(void *ctx, const char *why)
             life->checking = false;
             tear_down(life);
         } else {
-            enter(life, ENDING);
+            torn_down(life);
         }
         break;
     case FINALIZE:
@@ -496,6 +551,7 @@ static void on_called(void *ctx, const char *why)
             enter(life, OVER);
         }
         break;
+    case ASKING:
     case ENDING:
     case OVER:
     case CLOSING:
@@ -507,9 +563,15 @@ static void on_called(void *ctx, const char *why)
 static void on_before_sleep(uv_prepare_t *prepare)
 {
     struct lifecycle *life = prepare->data;
+    const struct graph *graph = life->task->graph;
 
-    if (life->task->graph->stage == GRAPH_DONE && life->phase.state < FINALIZE &&
-        !(life->calling && life->phase.state < RUN)) {
+    if (life->care && graph->stage > GRAPH_ACTIVE) {
+        care_stop(life->care); /* Its processes are not the task's. */
+    }
+    if (life->phase.state == ASKING && graph->stage != GRAPH_LEAVING) {
+        ladder_cancel(life->ladder); /* on_ladder() goes on */
+    } else if (graph->stage == GRAPH_DONE && life->phase.state < FINALIZE &&
+               !(life->calling && life->phase.state < RUN)) {
         if (life->phase.state == TEARDOWN) {
             callbacks_cancel(life->callbacks);
         } else {
@@ -577,22 +639,10 @@ static void on_alone(void *ctx)
 
 void lifecycle_stop(struct lifecycle *life, const char *reason)
 {
-    end(life, false, life->task->graph->finalization_wait_ms, reason);
+    end(life, false, whole_stop_ms(life), reason);
 }
 
 /* --- The beginning. --- */
-
-static void read_identity(uint64_t *ret_start_time, char *ret_boot_id, size_t size)
-{
-    CLEANUP(fd_closep)
-    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? 0 : read(fd, ret_boot_id, size - 1);
-    struct err ignored = { 0 };
-
-    ret_boot_id[n > 0 ? n : 0] = '\0';
-    ret_boot_id[strcspn(ret_boot_id, "\n")] = '\0';
-    (void)child_start_time(getpid(), ret_start_time, &ignored);
-}
 
 int lifecycle_start(uv_loop_t *loop, const struct lifecycle_options *options, lifecycle_cb over,
                     void *data, struct lifecycle **ret_life, struct err *err)
@@ -604,12 +654,11 @@ int lifecycle_start(uv_loop_t *loop, const struct lifecycle_options *options, li
 
     life->loop = loop;
     life->home = mem_strdup(options->home);
-    life->state_path = file_join(options->home, PROTO_STATE_FILE);
+    life->status = status_new(options->home, options->task);
     life->task = options->task;
+    life->usage_every_ms = options->usage_every_ms;
     life->over = over;
     life->data = data;
-    life->started_ms = clock_wall_ms();
-    read_identity(&life->start_time, life->boot_id, sizeof(life->boot_id));
     sm_init(&life->phase, phases, INITIALIZE);
     if (file_exists(hooks_file)) {
         life->records = records_open(options->home);
@@ -642,31 +691,8 @@ void lifecycle_free(struct lifecycle *life)
         return;
     }
     records_free(life->records);
-    free(life->ending_reason);
-    free(life->state_path);
+    ending_fini(&life->ending);
+    status_free(life->status);
     free(life->home);
     free(life);
-}
-
-int lifecycle_refuse(const char *home, const char *why, struct err *err)
-{
-    CLEANUP(json_freep) json_t *body = json_object();
-    CLEANUP(mem_freep) char *path = file_join(home, PROTO_STATE_FILE);
-    CLEANUP_BUF text = { 0 };
-    uint64_t start_time = 0;
-    char boot_id[40];
-
-    read_identity(&start_time, boot_id, sizeof(boot_id));
-    json_put_int(body, "v", PROTO_VERSION);
-    json_put_int(body, "pid", getpid());
-    json_put_int(body, "start_time", (int64_t)start_time);
-    json_put_str(body, "boot_id", boot_id);
-    json_put_str(body, "task", "");
-    json_put_str(body, "state", proto_state_name(PROTO_FAILED));
-    json_put_str(body, "reason", why);
-    json_put_int(body, "seq", 1);
-    json_put_take(body, "processes", json_object());
-    json_put_int(body, "ended_ms", (int64_t)clock_wall_ms());
-    add_line(&text, body);
-    return file_write(path, text.data, text.len, STATE_MODE, false, err);
 }

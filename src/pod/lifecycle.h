@@ -17,6 +17,7 @@ struct lifecycle_options {
     const char *home;
     const char *pod_hooks_dir; /* NULL: none */
     int agent_fd;              /* -1: none; taken */
+    uint64_t usage_every_ms;   /* how often the disk is looked at; 0: never */
     struct taskfile *task;     /* borrowed until lifecycle_free() */
 };
 
@@ -24,12 +25,9 @@ struct lifecycle_options {
 int lifecycle_start(uv_loop_t *loop, const struct lifecycle_options *options, lifecycle_cb over,
                     void *data, struct lifecycle **ret_life, struct err *err);
 
-/* SIGTERM to davit-pod: as a stop with the task's own finalization_wait as grace. */
+/* SIGTERM to davit-pod: as a stop with all the grace that the task's own settings give. */
 void lifecycle_stop(struct lifecycle *life, const char *reason);
 
 /* After lifecycle_cb, or inside it. */
 void lifecycle_free(struct lifecycle *life);
 DEFINE_FREEP(struct lifecycle, lifecycle_free)
-
-/* A pod whose task.json is no good: state.json says failed, and why. */
-int lifecycle_refuse(const char *home, const char *why, struct err *err);

@@ -12,16 +12,20 @@
 #include "base/log.h"
 #include "pod/lifecycle.h"
 #include "pod/proto.h"
+#include "pod/status.h"
 
 #include <string.h>
 #include <sys/prctl.h>
 #include <uv.h>
+
+enum { USAGE_EVERY_MS = 15 * 1000 };
 
 struct program {
     const char *home;
     const char *pod_hooks_dir;
     int64_t agent_fd;
     int64_t ready_fd;
+    int64_t usage_every_ms;
 
     uv_loop_t loop;
     struct daemon_stop stop;
@@ -56,7 +60,7 @@ static int serve(struct program *program, struct err *err)
     }
     if (taskfile_load(program->home, &program->task, err) < 0) {
         struct err why = *err;
-        if (lifecycle_refuse(program->home, why.msg, err) == 0) {
+        if (status_refuse(program->home, why.msg, err) == 0) {
             *err = why;
         }
         return err->code;
@@ -69,6 +73,7 @@ static int serve(struct program *program, struct err *err)
         .home = program->home,
         .pod_hooks_dir = program->pod_hooks_dir,
         .agent_fd = (int)program->agent_fd,
+        .usage_every_ms = (uint64_t)program->usage_every_ms,
         .task = program->task,
     };
     program->stop.data = program;
@@ -88,13 +93,15 @@ static int serve(struct program *program, struct err *err)
 
 int main(int argc, char **argv)
 {
-    struct program program = { .agent_fd = -1, .ready_fd = -1 };
+    struct program program = { .agent_fd = -1, .ready_fd = -1, .usage_every_ms = USAGE_EVERY_MS };
     const struct args_option options[] = {
         { "home", 0, ARGS_TEXT, "DIR", "the pod's directory, with task.json", &program.home, 0, 0 },
         { "agent-fd", 0, ARGS_INT, "N", "connected socket of the first agent", &program.agent_fd, 0,
           INT32_MAX },
         { "pod-hooks-dir", 0, ARGS_TEXT, "DIR", "pod hooks: DIR/EVENT or DIR/EVENT.d/*",
           &program.pod_hooks_dir, 0, 0 },
+        { "usage-every-ms", 0, ARGS_INT, "N", "how often disk and memory are looked at; 0: never",
+          &program.usage_every_ms, 0, INT32_MAX },
         { "ready-fd", 0, ARGS_INT, "N", "gets one newline when the pod is up", &program.ready_fd, 0,
           INT32_MAX },
     };

@@ -296,3 +296,34 @@ void proto_status_fini(struct proto_status *status)
     proto_msg_fini(&status->msg);
     *status = (struct proto_status){ 0 };
 }
+
+static uint64_t wait_of(const json_t *http, const char *key)
+{
+    enum { WAIT_DEFAULT_S = 5 };
+    double secs = json_num_or(http, key, WAIT_DEFAULT_S);
+
+    return secs > 0 && secs * 1000 < PROTO_STOP_TOTAL_MS ? (uint64_t)(secs * 1000)
+           : secs > 0                                    ? PROTO_STOP_TOTAL_MS
+                                                         : 0;
+}
+
+uint64_t proto_ladder_ms(const json_t *lifecycle)
+{
+    const json_t *http = json_object_get(lifecycle, "http");
+
+    return json_is_object(http)
+               ? wait_of(http, "graceful_shutdown_wait_secs") +
+                     wait_of(http, "shutdown_wait_secs") + 2 * (uint64_t)PROTO_LADDER_POST_MS
+               : 0;
+}
+
+uint64_t proto_stop_total_ms(uint64_t finalization_wait_ms, uint64_t ladder_ms)
+{
+    uint64_t total = finalization_wait_ms;
+
+    if (total < PROTO_STOP_TOTAL_MS) {
+        total += ladder_ms;
+        total = total < PROTO_STOP_TOTAL_MS ? total : PROTO_STOP_TOTAL_MS;
+    }
+    return total;
+}

@@ -47,7 +47,8 @@
  *          finished, failed or killed; exit and signal are of the last run that
  *          ended (absent before); pid only while running
  *   stop   {"type":"stop","grace_ms","reason","op_id"}
- *          from the agent: TERM to everything, final processes run, KILL when
+ *          from the agent: first the HTTP steps of `lifecycle`, if there are any and grace_ms
+ *          leaves them time; then TERM to everything, final processes run, KILL when
  *          min(grace_ms, finalization_wait) is over (grace_ms 0: at once, no final
  *          processes).  A later stop can only shorten the rest.  Ends `killed`
  *          with the reason given (default "Task killed.")
@@ -85,6 +86,16 @@
  *                       DAVIT_RUN in the environment of each); unique; default: made up
  *    "resources":       {"cpu","ram_bytes","disk_bytes"}; 0 or absent: no limit
  *    "hooks":           {"grace_ms":60000,"check_every_ms":0,"checks":1}
+ *    "health":          the job's HealthCheckConfig:
+ * {"health_checker":{"http":{"endpoint":"/health",
+ *                       "expected_response":"ok","expected_response_code":0}, or "shell":
+ *                       {"shell_command"*}},"initial_interval_secs":15,"interval_secs":10,
+ *                       "max_consecutive_failures":0,"min_consecutive_successes":1,
+ *                       "timeout_secs":1}; in force with a command, or a port called health
+ *    "lifecycle":       the job's LifecycleConfig: {"http":{"port":"health",
+ *                       "graceful_shutdown_endpoint":"/quitquitquit",
+ *                       "shutdown_endpoint":"/abortabortabort","graceful_shutdown_wait_secs":5,
+ *                       "shutdown_wait_secs":5}}; in force with a port of that name
  *    "task":*           as in the intent: {"name","processes":[{"name"*,"cmdline"*,
  *                       "max_failures":1,"daemon":false,"ephemeral":false,"min_duration":5,
  *                       "final":false}],"constraints":[{"order":[..]}],"max_failures":1,
@@ -96,6 +107,8 @@ enum {
     PROTO_LINE_MAX = 1024 * 1024,
     PROTO_TASK_MAX = 4 * 1024 * 1024, /* task.json */
     PROTO_BYE_WAIT_MS = 10 * 1000,
+    PROTO_LADDER_POST_MS = 1000,      /* for one request of the stop ladder */
+    PROTO_STOP_TOTAL_MS = 120 * 1000, /* a stop with a ladder; or a longer finalization_wait */
 };
 
 #define PROTO_TASK_FILE  "task.json"
@@ -174,6 +187,11 @@ int proto_state_of(const char *name, enum proto_state *ret_state, struct err *er
 
 /* "USR1", "SIGUSR1" or "10"; ERR_INVALID for no signal of this system. */
 int proto_signal_number(const char *name, int *ret_signum, struct err *err);
+
+/* How long a stop may take until KILL: finalization_wait, and the stop ladder as far as
+ * PROTO_STOP_TOTAL_MS has room for it.  lifecycle as in task.json; NULL: no ladder. */
+uint64_t proto_ladder_ms(const json_t *lifecycle);
+uint64_t proto_stop_total_ms(uint64_t finalization_wait_ms, uint64_t ladder_ms);
 
 /* What state.json says; text and JSON as in proto_msg. */
 struct proto_status {

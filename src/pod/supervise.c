@@ -8,8 +8,9 @@
  * Happy path: begin -> START actions -> child_start() of `/bin/bash -c` in a session of
  * its own, stdout and stderr straight into files -> the child's callback -> graph_ended()
  * -> more actions, until the graph is DONE.
- * Failures: a run that cannot be started is an ended one (status 127), with the reason in
- * its own stderr file.  What was double-forked becomes our child (subreaper), gets
+ * Failures: a run that cannot be started is told to the graph with the reason, which is in its
+ * own stderr file too.  A process that the kernel killed for want of memory fails the
+ * task at once.  What was double-forked becomes our child (subreaper), gets
  * TERM and KILL like the rest and is reaped on SIGCHLD.  Killed ourselves: PDEATHSIG takes
  * the direct children along, the agent sweeps the rest.
  * Invariants: the only timer runs only while the graph waits for time; GRAPH_DONE with nothing
@@ -34,7 +35,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { EXIT_UNSTARTABLE = 127, LOG_MODE = 0644, DIR_MODE = 0755, UMASK = 022 };
+enum { LOG_MODE = 0644, DIR_MODE = 0755, UMASK = 022 };
 
 static const char logs_dir[] = ".logs";
 static const char profile[] = ".thermos_profile";
@@ -197,6 +198,21 @@ const char *supervise_sandbox(const struct supervise *supervise)
     return supervise->sandbox;
 }
 
+/* Before the graph hears how a process ended: else it would be a failed run like any other. */
+static void check_memory(struct supervise *supervise)
+{
+    const struct graph *graph = supervise->graph;
+
+    if (!supervise->tree || graph->stage != GRAPH_ACTIVE || tree_oom_kills(supervise->tree) == 0) {
+        return;
+    }
+    CLEANUP(mem_freep)
+    char *reason = str_printf("Memory limit exceeded.  Reserved %llu bytes vs used %llu bytes.",
+                              (unsigned long long)supervise->task->ram_bytes,
+                              (unsigned long long)tree_mem_peak_bytes(supervise->tree));
+    graph_fail(supervise->graph, reason, clock_now_ms(), &supervise->actions);
+}
+
 static void on_ended(struct child *child)
 {
     struct run *run = child->data;
@@ -204,6 +220,7 @@ static void on_ended(struct child *child)
 
     run->ended_ms = clock_wall_ms();
     CRASH_POINT("pod.process_ended");
+    check_memory(supervise);
     graph_ended(supervise->graph, run->process, child->exit_code, child->term_signal,
                 clock_now_ms(), &supervise->actions);
     carry_out(supervise);
@@ -278,8 +295,8 @@ static void start(struct supervise *supervise, const struct graph_action *action
         (void)dprintf(errors, "davit-pod: cannot start: %s\n", err.msg);
     }
     run->ended_ms = run->started_ms;
-    graph_ended(supervise->graph, action->process, EXIT_UNSTARTABLE, 0, clock_now_ms(),
-                &supervise->actions);
+    graph_unstarted(supervise->graph, action->process, err.msg, clock_now_ms(),
+                    &supervise->actions);
 }
 
 /* --- The turn of the crank. --- */
@@ -447,6 +464,20 @@ void supervise_stop(struct supervise *supervise, uint64_t grace_ms, const char *
 void supervise_fail(struct supervise *supervise, const char *reason)
 {
     graph_fail(supervise->graph, reason, clock_now_ms(), &supervise->actions);
+    carry_out(supervise);
+}
+
+void supervise_leave(struct supervise *supervise, bool failed, const char *reason,
+                     uint64_t leave_ms, uint64_t clean_ms)
+{
+    graph_leave(supervise->graph, failed, reason, leave_ms, clean_ms, clock_now_ms(),
+                &supervise->actions);
+    carry_out(supervise);
+}
+
+void supervise_check_memory(struct supervise *supervise)
+{
+    check_memory(supervise);
     carry_out(supervise);
 }
 

@@ -24,6 +24,12 @@ struct supervise *supervise_new(uv_loop_t *loop, const char *home, struct taskfi
 void supervise_begin(struct supervise *supervise);
 void supervise_stop(struct supervise *supervise, uint64_t grace_ms, const char *reason);
 void supervise_fail(struct supervise *supervise, const char *reason);
+void supervise_leave(struct supervise *supervise, bool failed, const char *reason,
+                     uint64_t leave_ms, uint64_t clean_ms);
+
+/* Fails the task if the kernel killed one of its processes for want of memory.  Looked for at the
+ * end of each run as well; this is for those that the runs' own processes start. */
+void supervise_check_memory(struct supervise *supervise);
 
 /* To one process's session, or to those of all that run (NULL); ERR_NOTFOUND, ERR_CONFLICT when
  * it does not run. */

@@ -5,7 +5,7 @@
  * The file comes from our own agent, but what is in it a user wrote: everything is
  * checked and capped here, and nothing of the JSON is kept in memory.
  */
-#include "pod/taskfile.h"
+#include "pod/taskfile_priv.h"
 
 #include "base/buf.h"
 #include "base/file.h"
@@ -48,6 +48,8 @@ void taskfile_free(struct taskfile *task)
     free(task->token);
     strv_free(task->env);
     free(task->groups);
+    taskfile_free_check(task->check);
+    taskfile_free_ladder(task->ladder);
     graph_free(task->graph);
     free(task);
 }
@@ -260,9 +262,9 @@ static int read_constraint(const json_t *constraint, struct graph *graph, struct
     return graph_order(graph, names, json_array_size(order), err);
 }
 
-static int read_graph(const json_t *body, struct taskfile *task, struct err *err)
+struct placeholder_values taskfile_values(const struct taskfile *task)
 {
-    const struct placeholder_values values = {
+    return (struct placeholder_values){
         .instance = task->instance,
         .hostname = task->hostname,
         .task_id = task->id,
@@ -270,6 +272,11 @@ static int read_graph(const json_t *body, struct taskfile *task, struct err *err
         .ports = task->ports,
         .n_ports = task->n_ports,
     };
+}
+
+static int read_graph(const json_t *body, struct taskfile *task, struct err *err)
+{
+    const struct placeholder_values values = taskfile_values(task);
     json_t *spec = NULL;
     json_t *processes = NULL;
     const json_t *constraints = NULL;
@@ -313,6 +320,7 @@ int taskfile_parse(const char *bytes, size_t len, struct taskfile **ret_task, st
         read_identity(body, task, err) < 0 || read_ports(body, task, err) < 0 ||
         read_env(body, task, err) < 0 || read_run_as(body, task, err) < 0 ||
         read_resources(body, task, err) < 0 || read_hooks(body, task, err) < 0 ||
+        taskfile_read_check(body, task, err) < 0 || taskfile_read_ladder(body, task, err) < 0 ||
         read_graph(body, task, err) < 0) {
         struct err why = *err;
         return err_set(err, ERR_CONFIG, "%s: %s", PROTO_TASK_FILE, why.msg);

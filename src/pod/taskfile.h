@@ -4,12 +4,34 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "pod/graph.h"
+#include "pod/health.h"
 #include "pod/placeholder.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+/* How the pod is checked: by a command, or else by HTTP. */
+struct taskfile_check {
+    struct health_config health;
+    uint64_t timeout_ms;
+    char *command; /* NULL: HTTP; placeholders are filled in */
+    int port;
+    char *endpoint;
+    char *expected;
+    int expected_code; /* 0: any */
+};
+
+/* Whom a stop asks to leave before it signals. */
+struct taskfile_ladder {
+    int port;
+    char *graceful_path;
+    char *shutdown_path;
+    uint64_t graceful_wait_ms;
+    uint64_t shutdown_wait_ms;
+    uint64_t total_ms;
+};
 
 /* task.json, checked; pod/proto.h says what each member means. */
 struct taskfile {
@@ -41,7 +63,9 @@ struct taskfile {
     uint64_t check_every_ms; /* 0: no checks */
     unsigned checks;
 
-    struct graph *graph; /* placeholders are filled in */
+    struct taskfile_check *check;   /* NULL: none */
+    struct taskfile_ladder *ladder; /* NULL: none */
+    struct graph *graph;            /* placeholders are filled in */
 };
 
 /* ERR_CONFIG says what is wrong with it, and where. */

@@ -28,7 +28,7 @@ struct model {
     uint64_t ready[N_MAX];
     enum graph_stage stage;
     enum graph_result result;
-    uint64_t deadline, rekill;
+    uint64_t deadline, rekill, clean;
     unsigned terms, kills; /* signals to all so far */
 };
 
@@ -126,6 +126,8 @@ static void model_settle(struct model *m, uint64_t now)
         } else {
             model_fill(m, ordinary, now);
         }
+    } else if (m->stage == GRAPH_LEAVING && (now >= m->deadline || !(m->running & ordinary))) {
+        model_clean(m, m->result, m->clean, now);
     } else if (m->stage == GRAPH_CLEANING && now >= m->deadline) {
         model_end(m, now);
     } else if (m->stage == GRAPH_FINALIZING) {
@@ -146,8 +148,9 @@ static void model_ended(struct model *m, unsigned i, bool ok, bool lost, uint64_
 {
     m->running &= ~bit(i);
     m->ready[i] = now + m->pause[i];
-    if (m->stage == GRAPH_CLEANING || m->stage == GRAPH_ENDING) {
+    if (m->stage == GRAPH_LEAVING || m->stage == GRAPH_CLEANING || m->stage == GRAPH_ENDING) {
         m->killed |= bit(i);
+        model_settle(m, now);
         return;
     }
     m->failures[i] += !ok && !lost;
@@ -174,7 +177,7 @@ static uint64_t model_due(const struct model *m)
             }
         }
     }
-    if (m->stage >= GRAPH_CLEANING && m->stage < GRAPH_DONE && m->deadline < due) {
+    if (m->stage >= GRAPH_LEAVING && m->stage < GRAPH_DONE && m->deadline < due) {
         due = m->deadline;
     }
     if (m->stage == GRAPH_ENDING && m->rekill < due) {
@@ -251,6 +254,32 @@ static void compare(const struct model *m, const struct graph *graph,
     assert_true(graph_due(graph) == model_due(m));
 }
 
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Both are asked to leave. */
+static void leave(struct model *m, struct graph *graph, uint64_t now, struct graph_actions *actions)
+{
+    uint64_t within = roll(4) ? roll(20000) : 0;
+    uint64_t then = roll(4) ? roll(40000) : 0;
+    bool failed = roll(2);
+
+    if (m->stage == GRAPH_ACTIVE) {
+        m->stage = GRAPH_LEAVING;
+        m->result = failed ? GRAPH_FAILURE : GRAPH_STOPPED;
+        m->deadline = now + within;
+        m->clean = smaller(then, m->wait);
+        model_settle(m, now);
+    } else if (m->stage == GRAPH_LEAVING) {
+        m->deadline = smaller(m->deadline, now + within);
+        m->clean = smaller(m->clean, then);
+        model_settle(m, now);
+    }
+    graph_leave(graph, failed, NULL, within, then, now, actions);
+}
+
 /* One life; how many steps it took. */
 static unsigned live(struct model *m, struct graph *graph)
 {
@@ -276,18 +305,26 @@ static unsigned live(struct model *m, struct graph *graph)
 
             if (m->stage == GRAPH_ACTIVE) {
                 model_clean(m, GRAPH_STOPPED, grace < m->wait ? grace : m->wait, now);
+            } else if (m->stage == GRAPH_LEAVING) {
+                model_clean(m, m->result, smaller(grace, m->clean), now);
             } else if (m->stage != GRAPH_ENDING) {
                 m->deadline = now + grace < m->deadline ? now + grace : m->deadline;
                 model_settle(m, now);
             }
             graph_stop(graph, grace, NULL, now, &actions);
+        } else if (luck < 4) {
+            leave(m, graph, now, &actions);
         } else if (luck < 60 && (m->running & bit(i))) {
             bool lost = roll(4) == 0;
             bool ok = !lost && roll(2);
 
             model_ended(m, i, ok, lost, now);
-            graph_ended(graph, i, lost ? -1 : ok ? 0 : 1, lost ? 9 : 0, now, &actions);
-        } else if (luck < 70 && orphans > 0 && m->stage != GRAPH_ACTIVE) {
+            if (!lost && !ok && roll(2)) {
+                graph_unstarted(graph, i, "no luck", now, &actions);
+            } else {
+                graph_ended(graph, i, lost ? -1 : ok ? 0 : 1, lost ? 9 : 0, now, &actions);
+            }
+        } else if (luck < 70 && orphans > 0 && m->stage > GRAPH_LEAVING) {
             orphans--;
         } else {
             uint64_t due = model_due(m);

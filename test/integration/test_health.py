@@ -1,0 +1,422 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Health checks, the HTTP stop ladder and limits, with a real davit-pod and real servers."""
+import os
+import pathlib
+import signal
+import socket
+import time
+
+import pytest
+
+from pods import Pod, alive, process, with_token
+from servers import wait_until
+
+SERVER = pathlib.Path(__file__).with_name("health_server.py")
+
+
+@pytest.fixture
+def home(tmp_path):
+    return tmp_path / "home"
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def read(path):
+    return path.read_text() if path.exists() else ""
+
+
+def write(path, text):
+    """At one stroke: the server may be reading."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text)
+    part.rename(path)
+
+
+def checks(http=None, shell=None, **more):
+    checker = {"shell": {"shell_command": shell}} if shell else {"http": http or {}}
+    return {"health_checker": checker, "initial_interval_secs": 2, "interval_secs": 0.2,
+            "timeout_secs": 0.5, **more}
+
+
+class Served(Pod):
+    """A pod that runs health_server.py on its port `health`."""
+
+    def __init__(self, home, health=None, files=None, before="", lifecycle=None, options=(), **graph):
+        self.port = free_port()
+        sandbox = home / "sandbox"
+        sandbox.mkdir(parents=True)
+        for name, text in (files or {}).items():
+            (sandbox / name).write_text(text)
+        task = {"ports": {"health": self.port}}
+        if health:
+            task["health"] = health
+        if lifecycle is not None:
+            task["lifecycle"] = {"http": lifecycle}
+        command = f"{before}exec /usr/bin/python3 {SERVER} {{{{thermos.ports[health]}}}}"
+        super().__init__(home, [process("server", command)], task=task, options=options, **graph)
+
+    def requests(self):
+        return read(self.sandbox / "requests").splitlines()
+
+    def wait_request(self, *words):
+        wait_until(f"{words} asked", lambda: all(word in self.requests() for word in words))
+
+    def stop(self, grace_ms=60000):
+        self.agent.tell(type="stop", grace_ms=grace_ms, reason="Killed by me")
+
+
+def states(pod):
+    return [line["state"] for line in pod.agent.of("state")]
+
+
+# --- HTTP ---
+
+def test_running_only_when_healthy(home):
+    with Served(home, checks(initial_interval_secs=20), {"answer": "503 not yet"}) as pod:
+        pod.wait_request("GET /health")
+        pod.agent.pump()
+        assert set(states(pod)) <= {"starting"}
+        write(pod.sandbox / "answer", "200  OK\n")
+        state = pod.agent.wait_state("running")
+        assert state["reason"] == "Task is healthy."
+        assert pod.status()["state"] == "running"
+        pod.agent.tell(type="stop", grace_ms=5000)
+        assert pod.end()["state"] == "killed"
+    assert states(pod).index("running") == len(states(pod)) - 1 - states(pod)[::-1].index("running")
+
+
+def test_never_healthy_fails_with_the_text(home):
+    with Served(home, checks(initial_interval_secs=0.4), {"answer": "200 sick"}) as pod:
+        state = pod.end()
+    assert state["state"] == "failed"
+    assert state["reason"] == "Failed health check! Not enough successful health checks in time."
+    assert "running" not in states(pod)
+    # ceil(0.4 / 0.2) forgiven, 0 consecutive failures allowed, 1 success wanted; the server may
+    # have been up late for the first of them.
+    assert 1 <= pod.requests().count("GET /health") <= 3
+
+
+@pytest.mark.parametrize("http, answer, reason", [
+    ({}, "200 sick", 'Response differs from expected response (expected "ok", got "sick")'),
+    ({"expected_response": "", "expected_response_code": 200}, "500 ok",
+     "Response code differs from expected response (expected 200, got 500)"),
+])
+def test_unhealthy_later_fails_with_the_last_reason(home, http, answer, reason):
+    with Served(home, checks(http, initial_interval_secs=20, max_consecutive_failures=2)) as pod:
+        pod.agent.wait_state("running")
+        asked = pod.requests().count("GET /health")
+        write(pod.sandbox / "answer", answer)
+        state = pod.end()
+    assert state["state"] == "failed" and state["reason"] == "Failed health check! " + reason
+    assert 3 <= pod.requests().count("GET /health") - asked <= 4  # more than two in a row
+    assert pod.requests()[-1] == "TERM"
+
+
+def test_a_server_that_is_gone_or_too_slow(home):
+    with Served(home, checks(initial_interval_secs=20)) as pod:
+        pod.agent.wait_state("running")
+        write(pod.sandbox / "delay", "5")
+        state = pod.end()
+        assert state["reason"] == f"Failed health check! Failed to signal http://localhost:{pod.port}/health: timed out"
+    with Pod(home.with_name("other"), [process("a", "sleep 60")],
+             task={"ports": {"health": pod.port}, "health": checks(initial_interval_secs=0.2)}) as pod:
+        began = time.monotonic()
+        assert "Not enough successful" in pod.end()["reason"]
+        assert time.monotonic() - began < 5
+
+
+def test_the_first_attempt_is_at_once_and_its_failure_forgiven(home):
+    health = checks(initial_interval_secs=10, interval_secs=10)
+    with Pod(home, [process("a", "sleep 60")], task={"ports": {"health": free_port()}, "health": health}) as pod:
+        wait_until("the first attempt is logged", lambda: "attempt=1 " in pod.messages(), 5)
+        assert "refused" in pod.messages()
+        assert pod.agent.wait_state("starting")
+        pod.agent.tell(type="stop", grace_ms=1000)
+        assert pod.end()["state"] == "killed"
+
+
+def test_a_snooze_file_counts_as_healthy(home):
+    with Served(home, checks(initial_interval_secs=0.2), {"answer": "500 no", ".healthchecksnooze": ""}) as pod:
+        pod.agent.wait_state("running")
+        assert "GET /health" not in pod.requests()
+        (pod.sandbox / ".healthchecksnooze").unlink()
+        state = pod.end()
+        assert state["state"] == "failed" and '(expected "ok", got "no")' in state["reason"]
+
+
+def test_without_a_port_called_health_there_is_no_check(home):
+    with Pod(home, [process("a", "sleep 60")], task={"ports": {"http": 1}, "health": checks()}) as pod:
+        assert pod.agent.wait_state("running").get("reason") is None
+        pod.agent.tell(type="stop", grace_ms=1000)
+        assert pod.end()["state"] == "killed"
+
+
+def test_a_task_may_finish_before_it_was_healthy(home):
+    with Pod(home, [process("a", "true")], task={"ports": {"health": free_port()}, "health": checks()}) as pod:
+        state = pod.end()
+    assert state["state"] == "finished" and state["reason"] == "Task finished."
+
+
+def test_endless_and_broken_answers_are_failures(home):
+    """A server that never ends its answer, one that is no HTTP, one that closes at once."""
+    script = (
+        "import socket, sys\n"
+        "s = socket.create_server(('127.0.0.1', int(sys.argv[1])))\n"
+        "turn = 0\n"
+        "while True:\n"
+        "    c, _ = s.accept(); turn += 1\n"
+        "    try:\n"
+        "        c.recv(65536)\n"
+        "        if turn % 3 == 1:\n"
+        "            c.sendall(b'HTTP/1.1 200 OK\\r\\n\\r\\n')\n"
+        "            while True: c.sendall(b'x' * 65536)\n"
+        "        elif turn % 3 == 2:\n"
+        "            c.sendall(b'SSH-2.0-OpenSSH\\r\\n')\n"
+        "    except OSError: pass\n"
+        "    c.close()\n")
+    port = free_port()
+    (home / "sandbox").mkdir(parents=True)
+    (home / "sandbox" / "bad.py").write_text(script)
+    with Pod(home, [process("bad", "exec /usr/bin/python3 bad.py {{thermos.ports[health]}}")],
+             task={"ports": {"health": port}, "health": checks(initial_interval_secs=60)}) as pod:
+        for text in ("longer than 1048576 bytes", "is no HTTP", "closed before the answer"):
+            wait_until(text, lambda: text in pod.messages())
+        pod.agent.pump()
+        assert pod.agent.state()["state"] == "starting"
+        pod.agent.tell(type="stop", grace_ms=1000)
+        pod.end()
+
+
+# --- commands ---
+
+def test_a_command_decides_with_placeholders_and_the_tasks_environment(home):
+    command = "echo {{mesos.instance}} {{thermos.ports[http]}} {{thermos.task_id}} $USER $PWD > seen; test -f up"
+    with Pod(home, [process("a", "sleep 60")],
+             task={"ports": {"http": 31007}, "instance": 3,
+                   "health": checks(shell=command, initial_interval_secs=20)}) as pod:
+        wait_until("the command ran", lambda: read(pod.sandbox / "seen").endswith("\n"))
+        assert read(pod.sandbox / "seen").split() == ["3", "31007", "www-devel-hello-0-x", "www",
+                                                      str(pod.sandbox)]
+        assert states(pod) == [] or set(states(pod)) == {"starting"}
+        (pod.sandbox / "up").touch()
+        assert pod.agent.wait_state("running")["reason"] == "Task is healthy."
+        (pod.sandbox / "up").unlink()
+        state = pod.end()
+    assert state["state"] == "failed"
+    assert state["reason"].startswith("Failed health check! Command 'echo 3 31007")
+    assert state["reason"].endswith("; test -f up' returned non-zero exit status 1 with output ''")
+
+
+def test_a_failing_command_is_told_with_its_output(home):
+    command = "test -f sick && { echo so sick; echo and tired >&2; exit 42; }; true"
+    with Pod(home, [process("a", "sleep 60")], task={"health": checks(shell=command)}) as pod:
+        pod.agent.wait_state("running")
+        (pod.sandbox / "sick").touch()
+        reason = pod.end()["reason"]
+    assert reason == (f"Failed health check! Command '{command}' returned non-zero exit status 42 "
+                      "with output 'so sick\nand tired'")
+
+
+def test_a_command_that_hangs_is_killed_with_all_that_it_started(home):
+    command = "test -f hang || exit 0; (trap '' TERM; echo $BASHPID >> pids; sleep 61) & sleep 61"
+    with Pod(home, [process("a", "sleep 60")],
+             task={"health": checks(shell=command, max_consecutive_failures=1)}) as pod:
+        pod.agent.wait_state("running")
+        (pod.sandbox / "hang").touch()
+        pids = wait_until("it hangs", lambda: read(pod.sandbox / "pids").split())
+        wait_until("the first one is gone", lambda: not alive(int(pids[0])), 8)
+        state = pod.end()
+        assert state["reason"] == "Failed health check! Health check timed out."
+        for pid in read(pod.sandbox / "pids").split():
+            assert not alive(int(pid))
+
+
+def test_a_command_beats_the_port(home):
+    with Served(home, checks(shell="true"), {"answer": "500 no"}) as pod:
+        pod.agent.wait_state("running")
+        assert "GET /health" not in pod.requests()
+        pod.agent.tell(type="stop", grace_ms=1000)
+        pod.end()
+
+
+# --- the stop ladder ---
+
+LADDER = {"graceful_shutdown_wait_secs": 0.6, "shutdown_wait_secs": 0.6}
+
+
+def test_the_rungs_of_a_stop_in_their_order(home):
+    with Served(home, lifecycle=LADDER, files={"stubborn": ""}, finalization_wait=0.6) as pod:
+        wait_until("it serves", lambda: serves(pod.port))
+        began = time.monotonic()
+        pod.stop()
+        state = pod.end()
+        took = time.monotonic() - began
+    assert pod.requests() == ["POST /quitquitquit", "POST /abortabortabort", "TERM"]
+    assert state["state"] == "killed" and state["reason"] == "Killed by me"
+    assert state["processes"]["server"]["signal"] == 9
+    assert 1.7 < took < 6
+
+
+def serves(port):
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.parametrize("quits, asked", [("/quitquitquit", ["POST /quitquitquit"]),
+                                          ("/abortabortabort", ["POST /quitquitquit", "POST /abortabortabort"])])
+def test_a_server_that_leaves_is_not_signalled(home, quits, asked):
+    ladder = {"graceful_shutdown_wait_secs": 0.5, "shutdown_wait_secs": 20}
+    with Served(home, lifecycle=ladder, files={"quits": quits}) as pod:
+        wait_until("it serves", lambda: serves(pod.port))
+        began = time.monotonic()
+        pod.stop()
+        state = pod.end()
+        assert time.monotonic() - began < 8
+    assert pod.requests() == asked
+    assert state["state"] == "killed" and state["reason"] == "Killed by me"
+    assert state["processes"]["server"]["exit"] == 0
+
+
+def test_a_post_that_is_refused_has_no_wait(home):
+    ladder = {"graceful_shutdown_wait_secs": 30, "shutdown_wait_secs": 30}
+    with Served(home, lifecycle=ladder, files={"refuses": "/quitquitquit /abortabortabort"}) as pod:
+        wait_until("it serves", lambda: serves(pod.port))
+        began = time.monotonic()
+        pod.stop(120000)
+        pod.end()
+        assert time.monotonic() - began < 8
+    assert pod.requests() == ["POST /quitquitquit", "POST /abortabortabort", "TERM"]
+
+
+def test_final_processes_run_after_the_ladder(home):
+    port = free_port()
+    (home / "sandbox").mkdir(parents=True)
+    (home / "sandbox" / "quits").write_text("/quitquitquit")
+    with Pod(home, [process("server", f"exec /usr/bin/python3 {SERVER} {port}"),
+                    process("last", "echo last >> requests", final=True)],
+             task={"ports": {"health": port}, "lifecycle": {"http": {}}}) as pod:
+        wait_until("it serves", lambda: serves(port))
+        pod.agent.tell(type="stop", grace_ms=60000)
+        assert pod.end()["state"] == "killed"
+    assert read(pod.sandbox / "requests").split("\n")[:-1] == ["POST /quitquitquit", "last"]
+
+
+def test_a_later_shorter_stop_cuts_the_ladder(home):
+    ladder = {"graceful_shutdown_wait_secs": 50, "shutdown_wait_secs": 50}
+    with Served(home, lifecycle=ladder, finalization_wait=1) as pod:
+        wait_until("it serves", lambda: serves(pod.port))
+        pod.stop(110000)
+        pod.wait_request("POST /quitquitquit")
+        began = time.monotonic()
+        pod.stop(500)
+        state = pod.end()
+        assert time.monotonic() - began < 5
+    assert pod.requests() == ["POST /quitquitquit", "TERM"]
+    assert state["reason"] == "Killed by me"
+
+
+def test_a_stop_without_time_goes_straight_to_signals(home):
+    with Served(home, lifecycle={}, finalization_wait=2) as pod:
+        wait_until("it serves", lambda: serves(pod.port))
+        pod.stop(2000)
+        pod.end()
+    assert pod.requests() == ["TERM"]
+
+
+def test_no_port_no_ladder(home):
+    with Served(home, lifecycle={"port": "admin"}) as pod:
+        wait_until("it serves", lambda: serves(pod.port))
+        pod.stop()
+        pod.end()
+    assert pod.requests() == ["TERM"]
+
+
+def test_a_failed_health_check_ends_by_the_ladder(home):
+    with Served(home, checks(), {"quits": "/quitquitquit"}, lifecycle={}) as pod:
+        pod.agent.wait_state("running")
+        write(pod.sandbox / "answer", "500 no")
+        state = pod.end()
+    assert state["state"] == "failed" and state["reason"].startswith("Failed health check! Response differs")
+    assert [line for line in pod.requests() if not line.startswith("GET")] == ["POST /quitquitquit"]
+
+
+def test_a_daemon_is_not_started_again_while_it_is_asked_to_leave(home):
+    port = free_port()
+    (home / "sandbox").mkdir(parents=True)
+    (home / "sandbox" / "quits").write_text("/quitquitquit")
+    with Pod(home, [process("server", f"exec /usr/bin/python3 {SERVER} {port}", daemon=True),
+                    process("other", "trap 'echo TERM >> requests; exit' TERM; while :; do sleep 0.1; done")],
+             task={"ports": {"health": port},
+                   "lifecycle": {"http": {"graceful_shutdown_wait_secs": 0.5}}}) as pod:
+        wait_until("it serves", lambda: serves(port))
+        pod.agent.tell(type="stop", grace_ms=60000)
+        state = pod.end()
+    assert state["processes"]["server"]["runs"] == 1 and state["processes"]["server"]["exit"] == 0
+    assert read(pod.sandbox / "requests").split("\n")[0] == "POST /quitquitquit"
+    assert read(pod.sandbox / "requests").endswith("TERM\n")
+
+
+def test_the_pod_goes_on_without_its_agent(home):
+    """The agent dies in the middle of a stop: the rungs are climbed all the same."""
+    with Served(home, lifecycle=LADDER, files={"stubborn": ""}, finalization_wait=0.5) as pod:
+        wait_until("it serves", lambda: serves(pod.port))
+        pod.stop()
+        pod.wait_request("POST /quitquitquit")
+        pod.agent.close()
+        wait_until("davit-pod ends", lambda: pod.popen.poll() is not None)
+        assert pod.popen.returncode == 0 and pod.status()["state"] == "killed"
+        assert with_token(pod.token) == []
+    assert pod.requests() == ["POST /quitquitquit", "POST /abortabortabort", "TERM"]
+
+
+# --- limits ---
+
+def memory_limits_work():
+    for root in ("/sys/fs/cgroup/memory", "/sys/fs/cgroup"):
+        if os.path.exists(f"{root}/memory.limit_in_bytes") or os.path.exists(f"{root}/cgroup.controllers"):
+            text = read(pathlib.Path(root, "cgroup.controllers"))
+            if os.geteuid() == 0 and (root.endswith("memory") or "memory" in text):
+                return True
+    return False
+
+
+@pytest.mark.skipif(not memory_limits_work(), reason="no memory cgroup that we may use")
+@pytest.mark.parametrize("command", [
+    "exec /usr/bin/python3 -c \"x = b'x' * 200_000_000\"",
+    "/usr/bin/python3 -c \"x = b'x' * 200_000_000\"; sleep 60",
+], ids=["the process itself", "a child of it"])
+def test_out_of_memory_is_a_failure_that_names_the_limit(home, command):
+    with Pod(home, [process("hog", command, max_failures=3)], options=["--usage-every-ms=200"],
+             task={"resources": {"ram_bytes": 32 << 20}}) as pod:
+        state = pod.end()
+    assert state["state"] == "failed"
+    assert state["reason"].startswith("Memory limit exceeded.  Reserved 33554432 bytes vs used 33")
+    assert state["processes"]["hog"]["runs"] == 1
+
+
+def test_a_full_disk_is_a_failure_that_names_both_numbers(home):
+    command = "mkdir -p a/b; head -c 300000 /dev/zero > a/b/f; ln a/b/f a/g; ln -s / everything; " \
+              "while [ ! -e more ]; do sleep 0.05; done; head -c 900000 /dev/zero > h; sleep 60"
+    with Pod(home, [process("writer", command)], options=["--usage-every-ms=100"],
+             task={"resources": {"disk_bytes": 1_000_000}}) as pod:
+        wait_until("the first file is there", lambda: (pod.sandbox / "a/g").exists())
+        time.sleep(0.5)  # some looks, at what is within the limit
+        assert pod.agent.wait_state("running")
+        (pod.sandbox / "more").touch()
+        state = pod.end()
+    assert state["state"] == "failed"
+    words = state["reason"].split()
+    assert state["reason"] == f"Disk limit exceeded.  Reserved 1000000 bytes vs used {words[8]} bytes."
+    assert 1_200_000 < int(words[8]) < 1_400_000
+
+
+def test_a_process_that_cannot_be_started_is_told_as_the_reason(home):
+    too_long = "true #" + "x" * 200_000  # for one argument of execve(2)
+    with Pod(home, [process("a", too_long)]) as pod:
+        reason = pod.end()["reason"]
+    assert reason.startswith("Task failed. Process a could not be started: "), reason
+    assert "Argument list too long" in reason
