@@ -90,6 +90,14 @@ class Plain:
     __hash__ = None
 
 
+def thrift(struct, /, **fields):
+    """A struct of the API with its name."""
+    return _THRIFT.setdefault(struct, type(struct, (Plain,), {}))(**fields)
+
+
+_THRIFT = {}
+
+
 def port_names(refs):
     return [ref.parts[2][1:] for ref in refs
             if len(ref.parts) == 3 and ref.parts[:2] == (".thermos", ".ports")
@@ -250,27 +258,57 @@ class AuroraConfig:
         self._forget()
 
     def job(self):
-        """The job as the API's structs, as far as hooks look into them."""
+        """The job as the API's structs: what hooks look into and `job inspect --raw` prints."""
         job = self.evaluated()[0]
         resources = job.task().resources()
-        key = Plain(role=self.role(), environment=self.environment(), name=self.name())
-        return Plain(
-            key=key,
-            owner=Plain(user=self.role()),
+        key = thrift("JobKey", role=self.role(), environment=self.environment(), name=self.name())
+        owner = thrift("Identity", user=self.role())
+        needs = [("numCpus", resources.cpu().get()), ("ramMb", resources.ram().get() // MB),
+                 ("diskMb", resources.disk().get() // MB)]
+        needs += [("namedPort", port) for port in self.ports()]
+        if resources.gpu().get() > 0:
+            needs.append(("numGpus", resources.gpu().get()))
+        task = thrift(
+            "TaskConfig", job=key, owner=owner, isService=job.service().get(),
+            priority=job.priority().get(), production=job.production().get(),
+            tier=None if job.tier() is Empty else _text(job.tier()),
+            maxTaskFailures=job.max_task_failures().get(),
+            contactEmail=None if job.contact() is Empty else _text(job.contact()),
+            numCpus=needs[0][1], ramMb=needs[1][1], diskMb=needs[2][1],
+            requestedPorts=set(self.ports()),
+            resources=[thrift("Resource", **{kind: amount}) for kind, amount in needs],
+            constraints=self._thrift_constraints(job),
+            metadata=[thrift("Metadata", key=_text(each.key()), value=_text(each.value()))
+                      for each in job.metadata()],
+            executorConfig=self._thrift_executor(job))
+        return thrift(
+            "JobConfiguration", key=key, owner=owner,
             cronSchedule=None if job.cron_schedule() is Empty else _text(job.cron_schedule()),
-            instanceCount=self.instances(),
-            taskConfig=Plain(
-                job=key,
-                isService=job.service().get(),
-                priority=job.priority().get(),
-                production=job.production().get(),
-                tier=None if job.tier() is Empty else _text(job.tier()),
-                maxTaskFailures=job.max_task_failures().get(),
-                contactEmail=None if job.contact() is Empty else _text(job.contact()),
-                numCpus=resources.cpu().get(),
-                ramMb=resources.ram().get() // MB,
-                diskMb=resources.disk().get() // MB,
-                requestedPorts=set(self.ports())))
+            cronCollisionPolicy=_text(job.cron_collision_policy()).upper(),
+            instanceCount=self.instances(), taskConfig=task)
+
+    @staticmethod
+    def _thrift_constraints(job):
+        constraints = job.constraints()
+        found = []
+        for name in () if constraints is Empty else constraints:
+            value = _text(constraints[name])
+            if value.startswith("limit:"):
+                rule = thrift("TaskConstraint", limit=thrift(
+                    "LimitConstraint", limit=int(value[6:])))
+            else:
+                rule = thrift("TaskConstraint", value=thrift(
+                    "ValueConstraint", negated=value.startswith("!"),
+                    values=set(value.lstrip("!").split(","))))
+            found.append(thrift("Constraint", name=_text(name), constraint=rule))
+        return found
+
+    @staticmethod
+    def _thrift_executor(job):
+        from .jsonio import dumps, plain
+        data = {name: value for name, value in plain(job.get()).items()
+                if name not in ("instances", "update_config")}
+        return thrift("ExecutorConfig", name=_text(job.executor_config().name()), data=dumps(data))
 
     def _static_portmap(self):
         announce = self._job.announce()

@@ -67,6 +67,11 @@ class Session:
         from . import lint
         return {"findings": lint.findings(self._loaded())}
 
+    def config_raw(self, params):
+        if self.selected is None:
+            raise GuestError("no job is selected", kind="usage", code=GuestError.INVALID)
+        return {"text": repr(self.selected.job())}
+
     def _for_call(self, params):
         from . import hooks
         method = params.get("method")
@@ -105,6 +110,7 @@ class Session:
         "config.select": config_select,
         "config.dump": config_dump,
         "config.lint": config_lint,
+        "config.raw": config_raw,
         "hooks.plan": hooks_plan,
         "hook.call": hook_call,
     }

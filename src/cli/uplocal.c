@@ -289,6 +289,7 @@ static char **arguments(const struct service *service, int ready_fd)
     strv_addf(&argv, "--hooks-dir=%s/nodes/%s/hooks", dir, service->name);
     strv_addf(&argv, "--node-hooks-dir=%s/nodes/%s/p2hooks.d", dir, service->name);
     strv_addf(&argv, "--pod-hooks-dir=%s/nodes/%s/podhooks", dir, service->name);
+    strv_add(&argv, "--announcer-hostname=127.0.0.1"); /* Nobody else knows node1. */
     strv_add(&argv, "--stop-pods-on-exit");
     for (char **option = up->options.node_options; option != NULL && *option != NULL; option++) {
         strv_add(&argv, *option);

@@ -343,6 +343,20 @@ int config_lint(struct config *config, json_t **ret_findings, struct err *err)
     return 0;
 }
 
+int config_raw(struct config *config, char **ret_text, struct err *err)
+{
+    CLEANUP(json_freep) json_t *answer = NULL;
+    const char *text = NULL;
+
+    if (ask_guest(config, "config.raw", json_object(), config->timeout_ms, "evaluating", &answer,
+                  err) < 0 ||
+        json_need_str(answer, "text", &text, err) < 0) {
+        return err_code(err);
+    }
+    *ret_text = mem_strdup(text);
+    return 0;
+}
+
 /* --- hooks --------------------------------------------------------------- */
 
 int config_plan(struct config *config, const char *method, json_t **ret_plan, struct err *err)

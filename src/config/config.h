@@ -66,6 +66,10 @@ int config_dump(struct config *config, const char *key, int64_t instance, json_t
  * null, "line": N or null, "text"}...].  The caller's. */
 int config_lint(struct config *config, json_t **ret_findings, struct err *err);
 
+/* The selected job as the scheduler's structures, as the Aurora client printed them.  The
+ * caller's. */
+int config_raw(struct config *config, char **ret_text, struct err *err);
+
 /* Run all hooks of a phase around one API method (create_job, kill_job, add_instances,
  * restart, start_cronjob, start_job_update, cancel_update).
  *

@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "cli/browser.h"
 #include "cli/cli.h"
 #include "cli/hooked.h"
 #include "cli/verbs.h"
@@ -20,7 +21,7 @@ static const struct verb_option options[] = {
     HOOKED_FILE_OPTIONS,
     { "wait-until", 0, ARGS_TEXT, "PENDING|RUNNING|FINISHED",
       "return when every instance has come so far (PENDING)", "PENDING", 0, 0 },
-    { "open-browser", 0, ARGS_FLAG, NULL, "accepted; no browser is opened", NULL, 0, 0 },
+    { "open-browser", 0, ARGS_FLAG, NULL, "open the job's page in the browser", NULL, 0, 0 },
     { 0 },
 };
 
@@ -204,6 +205,9 @@ static int create(struct verb_call *call, const struct cli_key *key, struct conf
         cli_print_json(record);
     } else {
         (void)printf("Job create succeeded: job url=%s\n", url);
+    }
+    if (verb_flag(call, "open-browser")) {
+        (void)browser_open(call->cli, url);
     }
     return 0;
 }

@@ -12,6 +12,7 @@
 #include "cli/verbs.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -35,15 +36,24 @@ static void format_local(uint64_t wall_ms, char *ret, size_t size)
     (void)strftime(ret, size, "%Y-%m-%d %H:%M:%S", &tm);
 }
 
+/* As Python prints a float. */
+static void format_cpu(double cpu, char *ret, size_t size)
+{
+    (void)snprintf(ret, size, "%.12g", cpu);
+    if (strpbrk(ret, ".e") == NULL) {
+        (void)snprintf(ret, size, "%.1f", cpu);
+    }
+}
+
 static char *port_names(const json_t *task)
 {
     struct buf buf = { 0 };
-    const char *name;
+    size_t i;
     json_t *port;
 
-    json_object_foreach(json_object_get(task, "ports"), name, port)
+    json_array_foreach(json_object_get(json_object_get(task, "resources"), "ports"), i, port)
     {
-        CLEANUP(mem_freep) char *shown = str_escape(name);
+        CLEANUP(mem_freep) char *shown = str_escape(json_string_value(port));
 
         buf_addf(&buf, "%s%s", buf.len > 0 ? ", " : "", shown);
     }
@@ -95,17 +105,22 @@ static void print_task(const struct cli *cli, const json_t *task)
     const char *reason = json_str_or(task, "reason", NULL);
     CLEANUP(mem_freep) char *names = port_names(task);
     CLEANUP(mem_freep) char *assigned = ports_assigned(task);
+    char cpu[32];
     size_t i;
     json_t *item;
 
     (void)printf("\tTask role: %s, env: %s, name: %s, instance: %lld, status: %s%s%s on %s\n",
                  key[1], key[2], key[3], (long long)json_int_or(task, "instance", 0),
                  cli_color_of(cli, state), state, cli_color_end(cli), host);
-    (void)printf("\t  CPU: %g core(s), RAM: %lld MB, Disk: %lld MB%s%s\n",
-                 json_num_or(resources, "cpu", 0),
+    format_cpu(json_num_or(resources, "cpu", 0), cpu, sizeof cpu);
+    (void)printf("\t  CPU: %s core(s), RAM: %lld MB, Disk: %lld MB%s%s", cpu,
                  (long long)(json_int_or(resources, "ram_bytes", 0) / MIB),
                  (long long)(json_int_or(resources, "disk_bytes", 0) / MIB),
                  names[0] != 0 ? ", Port: " : "", names);
+    if (json_num_or(resources, "gpu", 0) > 0) {
+        (void)printf(", GPU: %g GPU(s)", json_num_or(resources, "gpu", 0));
+    }
+    (void)printf("\n");
     if (assigned[0] != 0) {
         (void)printf("\t  assigned ports: {%s}\n", assigned);
     }
@@ -136,6 +151,43 @@ static void add_resource(json_t *list, const char *name, json_t *value)
     (void)json_array_append_new(list, one);
 }
 
+/* "limit:2", "a,b", "!a" as the scheduler's Constraint. */
+static json_t *constraint(const char *name, const char *text)
+{
+    json_t *rule = json_object();
+
+    if (str_starts(text, "limit:")) {
+        json_put_take(
+            rule, "limit",
+            json_pack("{sI}", "limit", (json_int_t)strtoll(text + strlen("limit:"), NULL, 10)));
+    } else {
+        CLEANUP(strv_freep) char **parts = str_split(text + (text[0] == '!'), ",");
+        json_t *values = json_array();
+
+        for (char **part = parts; *part != NULL; part++) {
+            (void)json_array_append_new(values, json_string(*part));
+        }
+        json_put_take(rule, "value",
+                      json_pack("{sb so}", "negated", text[0] == '!', "values", values));
+    }
+    return json_pack("{ss so}", "name", name, "constraint", rule);
+}
+
+static json_t *constraints_of(const json_t *task)
+{
+    json_t *list = json_array();
+    const char *name;
+    json_t *value;
+
+    json_object_foreach(json_object_get(task, "constraints"), name, value)
+    {
+        if (json_is_string(value)) {
+            (void)json_array_append_new(list, constraint(name, json_string_value(value)));
+        }
+    }
+    return list;
+}
+
 /* TaskConfig, as far as the API tells it. */
 static json_t *task_config(const json_t *task)
 {
@@ -160,7 +212,16 @@ static json_t *task_config(const json_t *task)
     {
         add_resource(list, "namedPort", json_incref(port));
     }
+    if (json_num_or(resources, "gpu", 0) > 0) {
+        add_resource(list, "numGpus", json_incref(json_object_get(resources, "gpu")));
+    }
     json_put_take(config, "resources", list);
+    json_put_take(config, "owner", json_pack("{ss}", "user", key[1]));
+    json_put_int(config, "priority", json_int_or(task, "priority", 0));
+    json_put_bool(config, "production", json_bool_or(task, "production", false));
+    json_put_str(config, "tier", json_str_or(task, "tier", NULL));
+    json_put_str(config, "contactEmail", json_str_or(task, "contact", NULL));
+    json_put_take(config, "constraints", constraints_of(task));
     if (json_object_get(task, "metadata") != NULL) {
         json_put_take(config, "metadata", json_incref(json_object_get(task, "metadata")));
     }

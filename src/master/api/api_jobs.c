@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "base/str.h"
+#include "model/endpoint.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -130,12 +131,48 @@ void api_get_job(struct httpd_request *req)
 
 /* ---- Tasks ---- */
 
+/* The ServerSet member that the node's agent keeps for a task that runs. */
+static void add_member(const struct state_task *task, const struct state_node *node, json_t *doc)
+{
+    const json_t *announce = json_object_get(task->config->job->doc, "announce");
+    CLEANUP(json_freep) json_t *assigned = NULL;
+    CLEANUP(json_freep) json_t *ports = NULL;
+    const char *host;
+
+    if (task->t.status != TASK_RUNNING || node == NULL || !endpoint_announced(announce)) {
+        return;
+    }
+    assigned = json_object();
+    for (size_t i = 0; i < task->t.n_ports; i++) {
+        json_put_int(assigned, task->t.ports[i].name, task->t.ports[i].port);
+    }
+    ports = endpoint_ports(announce, assigned);
+    host = json_str_or(node->doc, "announcer_host", node->hostname);
+    json_put_take(doc, "member", endpoint_member(announce, ports, host, task->t.instance));
+}
+
+/* What of the job's configuration is told with each of its tasks, where it is set at all. */
+static void add_settings(const json_t *job, json_t *doc)
+{
+    static const char *const members[] = { "metadata", "constraints", "contact",  "tier",
+                                           "priority", "production",  "container" };
+
+    for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
+        json_t *value = json_object_get(job, members[i]);
+
+        if (value != NULL && !json_is_null(value) && !json_is_false(value) &&
+            !(json_is_number(value) && !(json_number_value(value) != 0))) {
+            json_put_take(doc, members[i], json_incref(value));
+        }
+    }
+}
+
 static json_t *encode_task(const struct state *state, const struct state_task *task)
 {
     const struct job *job = task->config->job;
     const struct state_node *node =
         task->t.node != NULL ? state_node_find(state, task->t.node) : NULL;
-    const json_t *metadata = json_object_get(job->doc, "metadata");
+    double gpu = json_num_or(json_object_get(job->task, "resources"), "gpu", 0);
     json_t *doc = task_encode(&task->t);
     json_t *resources = json_object();
     json_t *ports = json_array();
@@ -146,15 +183,17 @@ static json_t *encode_task(const struct state *state, const struct state_task *t
     json_put_num(resources, "cpu", job->cpu);
     json_put_int(resources, "ram_bytes", job->ram_bytes);
     json_put_int(resources, "disk_bytes", job->disk_bytes);
+    if (gpu > 0) {
+        json_put_num(resources, "gpu", gpu);
+    }
     json_put_take(resources, "ports", ports);
     json_put_take(doc, "resources", resources);
     json_put_str(doc, "host", node != NULL ? node->hostname : NULL);
     json_put_bool(doc, "active", task_is_active(task->t.status));
     json_put_bool(doc, "service", job->service);
     json_put_int(doc, "max_failures", job->max_task_failures);
-    if (json_is_array(metadata)) {
-        json_put_take(doc, "metadata", json_incref((json_t *)metadata));
-    }
+    add_settings(job->doc, doc);
+    add_member(task, node, doc);
     if (task->t.status == TASK_PENDING && task->config->pending_reason[0] != '\0') {
         json_put_str(doc, "reason", task->config->pending_reason);
     }

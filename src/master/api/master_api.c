@@ -284,6 +284,12 @@ static const struct httpd_route routes[] = {
     { "GET",  "/v1/operations/{id}",                     api_get_operation,  HTTPD_VIEWER, NULL },
     { "GET",  "/v1/hook-runs",                           api_get_hook_runs,  HTTPD_VIEWER, NULL },
     { "POST", "/v1/hook-runs",                           api_post_hook_runs, HTTPD_ROLE,   NULL },
+    { "GET",  "/scheduler",                              api_get_page,       HTTPD_PUBLIC, NULL },
+    { "GET",  "/scheduler/{role}",                       api_get_page,       HTTPD_PUBLIC, NULL },
+    { "GET",  "/scheduler/{role}/{env}",                 api_get_page,       HTTPD_PUBLIC, NULL },
+    { "GET",  "/scheduler/{role}/{env}/{name}",          api_get_page,       HTTPD_PUBLIC, NULL },
+    { "GET",  "/scheduler/{role}/{env}/{name}/{what}",   api_get_page,       HTTPD_PUBLIC, NULL },
+    { "GET",  "/scheduler/{role}/{env}/{name}/update/{id}", api_get_page,    HTTPD_PUBLIC, NULL },
 };
 /* clang-format on */
 

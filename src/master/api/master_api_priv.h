@@ -62,3 +62,4 @@ void api_get_operation(struct httpd_request *req);  /* GET /v1/operations/{id} *
 void api_get_operations(struct httpd_request *req); /* GET /v1/operations */
 void api_get_hook_runs(struct httpd_request *req);  /* GET /v1/hook-runs */
 void api_post_hook_runs(struct httpd_request *req); /* POST /v1/hook-runs */
+void api_get_page(struct httpd_request *req);       /* GET /scheduler... */
