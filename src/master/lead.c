@@ -43,6 +43,7 @@ struct lead {
     struct state_load *load;
     struct state *state;
     struct steer *steer;
+    struct updates *updates;
     struct nodes *nodes;
     bool leading, closing;
     unsigned closes; /* Closing parts of a term, the timer, the election. */
@@ -88,9 +89,14 @@ static void end_term(struct lead *lead)
     state_load_cancel(TAKE(lead->load));
     lead->options.env->state = NULL;
     lead->options.env->steer = NULL;
+    lead->options.env->updates = NULL;
     if (lead->nodes != NULL) {
         lead->closes++;
         nodes_close(TAKE(lead->nodes), on_part_closed, lead);
+    }
+    if (lead->updates != NULL) {
+        lead->closes++;
+        updates_close(TAKE(lead->updates), on_part_closed, lead);
     }
     if (lead->steer != NULL) {
         lead->closes++;
@@ -128,10 +134,12 @@ static void on_loaded(struct state *state, const struct err *err, void *data)
     CRASH_POINT("master.lead.loaded");
     lead->state = state;
     lead->steer = steer_new(state, lead->options.history_ms);
+    lead->updates = updates_new(state, lead->steer);
     nodes = (struct nodes_options){ state, lead->steer, lead->options.node_lost_ms };
     lead->nodes = nodes_new(&nodes);
     lead->options.env->state = state;
     lead->options.env->steer = lead->steer;
+    lead->options.env->updates = lead->updates;
     operations_lead(lead->options.operations, state, on_operations_ready, lead);
 }
 
@@ -269,6 +277,11 @@ void lead_close(struct lead *lead, lead_closed_cb cb, void *data)
 struct state *lead_state(const struct lead *lead)
 {
     return lead->leading ? lead->state : NULL;
+}
+
+struct updates *lead_updates(const struct lead *lead)
+{
+    return lead->leading ? lead->updates : NULL;
 }
 
 const json_t *lead_leader(const struct lead *lead)

@@ -38,5 +38,8 @@ void lead_close(struct lead *lead, lead_closed_cb cb, void *data);
 /* NULL unless we lead and everything is loaded. */
 struct state *lead_state(const struct lead *lead);
 
+/* The same for the updates. */
+struct updates *lead_updates(const struct lead *lead);
+
 /* What the leading master says of itself; NULL while there is none.  Borrowed. */
 const json_t *lead_leader(const struct lead *lead);

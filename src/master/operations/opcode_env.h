@@ -3,9 +3,11 @@
 
 #include "master/state/state.h"
 #include "master/state/steer.h"
+#include "master/updater/updates.h"
 
-/* What opcodes see and change of the master: both NULL while it does not lead. */
+/* What opcodes see and change of the master: all NULL while it does not lead. */
 struct opcode_env {
     struct state *state;
     struct steer *steer;
+    struct updates *updates;
 };

@@ -9,6 +9,11 @@
 const struct opcode *const opcodes_table[] = {
     &opcode_job_create,
     &opcode_job_kill,
+    &opcode_update_start,
+    &opcode_update_pause,
+    &opcode_update_resume,
+    &opcode_update_abort,
+    &opcode_update_rollback,
     &opcode_test_delay,
     NULL,
 };

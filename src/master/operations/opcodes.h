@@ -82,6 +82,11 @@ extern const struct opcode *const opcodes_table[];
 
 extern const struct opcode opcode_job_create; /* master/operations/opcode_job.c */
 extern const struct opcode opcode_job_kill;   /* master/operations/opcode_job.c */
+extern const struct opcode opcode_update_start; /* master/operations/opcode_update.c */
+extern const struct opcode opcode_update_pause;
+extern const struct opcode opcode_update_resume;
+extern const struct opcode opcode_update_abort;
+extern const struct opcode opcode_update_rollback;
 extern const struct opcode opcode_test_delay; /* master/operations/opcode_test.c */
 
 /* NULL when there is none of that name. */

@@ -252,7 +252,7 @@ static void drop_unused_configs(struct state_job *job)
 
     HASH_ITER(hh, job->configs, config, tmp)
     {
-        if (config != job->current && config->n_tasks == 0) {
+        if (config != job->current && config->n_tasks == 0 && config->pins == 0) {
             /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): HASH_DEL moves the head. */
             HASH_DEL(job->configs, config);
             config_free(config);
@@ -293,7 +293,7 @@ json_t *state_job_encode(const struct state_job *job)
 }
 
 /* A job without any task is no job any more, unless something is going to give it some. */
-static void forget_if_empty(struct state *state, struct state_job *job)
+void state_job_forget_if_empty(struct state *state, struct state_job *job)
 {
     if (job->n_tasks > 0 || job->creating || job->update_id != NULL) {
         return;
@@ -336,6 +336,9 @@ void state_task_move(struct state *state, struct state_task *task, enum task_sta
 
 void state_task_touch(struct state *state, struct state_task *task)
 {
+    if (task->job != NULL) {
+        task->job->changes++;
+    }
     state_bump(state);
     state_write_task(state, task);
 }
@@ -418,13 +421,14 @@ void state_task_delete(struct state *state, struct state_task *task)
     DL_DELETE2(job->tasks, task, job_prev, job_next);
     job->n_tasks--;
     job->counts[task->t.status]--;
+    job->changes++;
     task->config->n_tasks--;
     task->deleted = true;
     task->job = NULL;
     task->config = NULL;
     state_bump(state);
     state_write_task(state, task);
-    forget_if_empty(state, job);
+    state_job_forget_if_empty(state, job);
 }
 
 /* ---- Nodes ---- */

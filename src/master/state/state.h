@@ -32,6 +32,7 @@ struct state_node;
 struct state_config {
     struct job *job; /* hash is the key. */
     unsigned n_tasks;
+    unsigned pins;            /* Updates that may still need it: it stays without tasks. */
     size_t bytes;             /* Of its text in the job's document. */
     char pending_reason[160]; /* Why its PENDING tasks could not be placed; "" when not known. */
     void *place;              /* Private to place.c; NULL. */
@@ -79,6 +80,7 @@ struct state_job {
     size_t counts[TASK_N_STATUS];
     uint64_t moves; /* Grows when one of its tasks comes to a node or leaves it. */
     void *place;    /* Private to place.c; NULL. */
+    uint64_t changes; /* Grows with each change of a task of it. */
 
     /* Private to state.c. */
     struct state_item *item;
@@ -210,6 +212,8 @@ struct state_job *state_job_add(struct state *state, const struct job_key *key);
 /* Keeps config; when the job has one of this hash, that one is replaced. */
 struct state_config *state_config_add_take(struct state_job *job, struct job *config);
 void state_job_touch(struct state *state, struct state_job *job);
+/* Removes one that has no tasks and that nothing is going to give any. */
+void state_job_forget_if_empty(struct state *state, struct state_job *job);
 
 /* A new task with status INIT, not yet written. */
 struct state_task *state_task_add(struct state *state, struct state_job *job,

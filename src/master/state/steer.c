@@ -141,19 +141,23 @@ struct state_task *steer_add_run(struct steer *steer, struct state_job *job,
     return task;
 }
 
-/* The next run of an instance whose run has ended. */
-static void reschedule(struct steer *steer, struct state_task *old, int failures)
+/* The next run, of the configuration `next`, of an instance whose run has ended. */
+static void reschedule(struct steer *steer, struct state_task *old, struct state_config *next,
+                       int failures)
 {
     struct state_task *task =
-        steer_add_run(steer, old->job, old->config, old->t.instance, old->t.op_id);
+        steer_add_run(steer, old->job, next, old->t.instance, old->t.op_id);
     bool lost = old->t.status == TASK_LOST;
     CLEANUP(mem_freep) char *message = NULL;
     struct task_stimulus stimulus = { .kind = TASK_EV_CREATED };
     uint64_t penalty_ms;
 
-    task->flaps = task_state_flapped(&old->t) ? old->flaps + 1 : 0;
     task->t.ancestor = mem_strdup(old->t.id);
-    task->t.failures = failures;
+    if (next == old->config) {
+        /* Another configuration begins with a clean sheet. */
+        task->flaps = task_state_flapped(&old->t) ? old->flaps + 1 : 0;
+        task->t.failures = failures;
+    }
     penalty_ms = task_state_penalty_ms(task->flaps, lost);
     message = task_state_reschedule_message(penalty_ms);
     stimulus.message = message;
@@ -177,7 +181,7 @@ static size_t configs_bytes(const struct state_job *job)
     size_t bytes = 0;
 
     for (config = job->configs; config != NULL; config = config->hh.next) {
-        if (config == job->current || config->n_tasks > 0) {
+        if (config == job->current || config->n_tasks > 0 || config->pins > 0) {
             bytes += config->bytes;
         }
     }
@@ -200,7 +204,7 @@ void steer_prune(struct steer *steer, struct state_job *job)
         }
         if (may_forget(task)) {
             ended--;
-            if (config->n_tasks == 1 && config != job->current) {
+            if (config->n_tasks == 1 && config->pins == 0 && config != job->current) {
                 bytes -= config->bytes;
             }
             state_task_delete(steer->state, task);
@@ -259,6 +263,7 @@ void steer_apply(struct steer *steer, struct state_task *task, const struct task
     const struct job *config = task->config->job;
     struct task_rules rules = { task->t.status, config->service, config->max_task_failures,
                                 task->t.failures };
+    struct state_config *next = NULL;
     struct task_step step;
 
     task_state_step(&rules, stimulus, &step);
@@ -276,6 +281,9 @@ void steer_apply(struct steer *steer, struct state_task *task, const struct task
                   task_status_name(step.status), task->t.id,
                   task->t.node != NULL ? task->t.node : "-");
     }
+    if (task_is_terminal(step.status) && steer->on_ended != NULL) {
+        next = steer->on_ended(task, step.status, stimulus->message, steer->ended_data);
+    }
     task->t.failures = step.failures;
     state_task_move(steer->state, task, step.status, clock_wall_ms(), stimulus->message);
     wait_enter(steer, task);
@@ -283,10 +291,16 @@ void steer_apply(struct steer *steer, struct state_task *task, const struct task
         state_task_unplace(steer->state, task);
         place_want(steer->place);
         if (step.reschedule) {
-            reschedule(steer, task, step.failures);
+            reschedule(steer, task, next != NULL ? next : task->config, step.failures);
         }
         steer_prune(steer, task->job);
     }
+}
+
+void steer_on_ended(struct steer *steer, steer_ended_fn fn, void *data)
+{
+    steer->on_ended = fn;
+    steer->ended_data = data;
 }
 
 static void on_placed(struct state_task *task, void *data)

@@ -19,6 +19,13 @@ struct steer *steer_new(struct state *state, uint64_t history_ms);
 typedef void (*steer_cb)(void *data);
 void steer_close(struct steer *steer, steer_cb cb, void *data);
 
+/* Asked when a task is about to end as `status`, while it still has its state of before: the
+ * configuration of its next run, should there be one; NULL: as before.  Adds and ends no task. */
+typedef struct state_config *(*steer_ended_fn)(struct state_task *task, enum task_status status,
+                                               const char *reason, void *data);
+/* One; NULL ends it. */
+void steer_on_ended(struct steer *steer, steer_ended_fn fn, void *data);
+
 /* May this job be created?  "Job role/env/name already exists". */
 int steer_check_create(const struct steer *steer, const struct job *job, struct err *err);
 

@@ -14,6 +14,8 @@ struct steer {
     uv_timer_t timer;
     uint64_t history_ms;
     uv_timer_t history_timer;
+    steer_ended_fn on_ended;
+    void *ended_data;
     unsigned open_handles;
     steer_cb close_cb;
     void *close_data;
