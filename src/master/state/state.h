@@ -78,8 +78,8 @@ struct state_job {
     struct state_task *tasks; /* utlist by job_next: active ones and history. */
     size_t n_tasks;
     size_t counts[TASK_N_STATUS];
-    uint64_t moves; /* Grows when one of its tasks comes to a node or leaves it. */
-    void *place;    /* Private to place.c; NULL. */
+    uint64_t moves;   /* Grows when one of its tasks comes to a node or leaves it. */
+    void *place;      /* Private to place.c; NULL. */
     uint64_t changes; /* Grows with each change of a task of it. */
 
     /* Private to state.c. */

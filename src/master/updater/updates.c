@@ -23,6 +23,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "master/drain/sla_rule.h"
 #include "master/state/state_doc.h"
 #include "master/updater/updates_priv.h"
 
@@ -325,11 +326,13 @@ static void see(void *data, int instance, struct updater_seen *ret_seen)
     };
 }
 
+/* A policy that somebody else decides about (SLA_ASK) is not asked here: wait. */
 static bool may_end(void *data, int instance)
 {
-    (void)data;
-    (void)instance;
-    return true;
+    const struct look *look = data;
+    const struct state_task *task = look->tasks[instance];
+
+    return task == NULL || sla_task_may_go(task, NULL, clock_wall_ms()) == SLA_MAY;
 }
 
 /* The active task of an instance, when the old one may be gone. */
