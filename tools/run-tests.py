@@ -35,7 +35,7 @@ EVIDENCE = ROOT / "docs" / "evidence" / "hunt.txt"
 FUZZERS = {"src/guest/fuzz_rpc": 500_000, "src/pod/fuzz_pod_proto": 1_000_000,
            "src/store/fuzz_store_frame": 1_000_000}
 SIMULATIONS = {"src/pod/test_graph_sim": 30_000, "src/agent/test_reconcile": 30_000,
-               "src/master/test_sched_sim": 10_000}
+               "src/master/test_sched_sim": 10_000, "test/sim/cluster_sim": 10_000}
 
 
 class Score:
@@ -168,9 +168,10 @@ def fuzz(score, seed, scale):
             told.append(f"{name}: {re.sub(r' in .*', '', last)}")
     for name, tasks in SIMULATIONS.items():
         number = int(tasks * scale)
-        seeded(score, name, [f"build/{name}"],
-               {"DAVIT_SIM_SEED": str(seed), "DAVIT_SIM_TASKS": str(number)})
-        told.append(f"{name}: {number} simulated lives")
+        last = seeded(score, name, [f"build/{name}"],
+                      {"DAVIT_SIM_SEED": str(seed), "DAVIT_SIM_TASKS": str(number)})
+        what = last if "histories" in last else f"{number} simulated lives"
+        told.append(f"{name}: {what}")
     print("".join(f"   {line}\n" for line in told), end="", flush=True)
     return told
 

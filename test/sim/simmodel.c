@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* simmodel: the users' side of the bargain.
+ *
+ * Per instance of a job: it is to run, it is not, or nobody can know, because the operation that
+ * was to change it disappeared half way.
+ */
+#include "simmodel.h"
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "simloop.h"
+
+#include <string.h>
+
+enum { MAX_INSTANCES = 64 };
+
+enum want { WANT_NO, WANT_YES, WANT_MAYBE };
+
+struct instance {
+    enum want want;
+    char config[17]; /* "": any. */
+    bool service;
+};
+
+struct entry {
+    char *job;
+    struct instance instances[MAX_INSTANCES];
+    UT_hash_handle hh;
+};
+
+struct simmodel {
+    const struct simcheck *check;
+    struct entry *entries;
+};
+
+static struct entry *find(const struct simmodel *model, const char *job)
+{
+    struct entry *entry = NULL;
+
+    HASH_FIND_STR(model->entries, job, entry);
+    return entry;
+}
+
+static struct entry *need(struct simmodel *model, const char *job)
+{
+    struct entry *entry = find(model, job);
+
+    if (entry == NULL) {
+        entry = mem_alloc(sizeof(*entry));
+        entry->job = mem_strdup(job);
+        HASH_ADD_KEYPTR(hh, model->entries, entry->job, strlen(entry->job), entry);
+    }
+    return entry;
+}
+
+bool simmodel_wants(const struct simmodel *model, const char *job)
+{
+    const struct entry *entry = find(model, job);
+
+    for (int i = 0; entry != NULL && i < MAX_INSTANCES; i++) {
+        if (entry->instances[i].want != WANT_NO) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- Operations ---- */
+
+static void created(struct entry *entry, const struct simop *op)
+{
+    const json_t *job = json_object_get(op->input, "job");
+    int n = (int)json_int_or(job, "instances", 1);
+    bool sure = op->status == SIMOP_DONE;
+
+    for (int i = 0; i < MAX_INSTANCES; i++) {
+        struct instance *instance = &entry->instances[i];
+
+        if (i < n) {
+            instance->want = sure ? WANT_YES : WANT_MAYBE;
+            (void)snprintf(instance->config, sizeof(instance->config), "%s",
+                           sure ? json_str_or(op->result, "config", "") : "");
+            instance->service = json_is_true(json_object_get(job, "service"));
+        } else if (sure) {
+            instance->want = WANT_NO;
+        }
+    }
+}
+
+static void killed(struct entry *entry, const struct simop *op)
+{
+    const json_t *instances = json_object_get(op->input, "instances");
+    bool sure = op->status == SIMOP_DONE;
+
+    for (int i = 0; i < MAX_INSTANCES; i++) {
+        bool named = !json_is_array(instances);
+        json_t *item;
+        size_t at;
+
+        json_array_foreach(instances, at, item)
+        {
+            named = named || json_integer_value(item) == i;
+        }
+        if (named && entry->instances[i].want != WANT_NO) {
+            entry->instances[i].want = sure ? WANT_NO : WANT_MAYBE;
+        }
+    }
+}
+
+void simmodel_ended(struct simmodel *model, const struct simop *op)
+{
+    if (op->status == SIMOP_REJECTED || op->status == SIMOP_QUEUED) {
+        return;
+    }
+    SIM_CHECK(op->status != SIMOP_FAILED, "%s failed: %s", op->opcode->name, op->err.msg);
+    if (str_eq(op->opcode->name, "OP_JOB_CREATE")) {
+        created(need(model, op->job), op);
+    } else if (str_eq(op->opcode->name, "OP_JOB_KILL")) {
+        killed(need(model, op->job), op);
+    }
+}
+
+/* ---- The end ---- */
+
+/* Has it ended in a way that no other run follows? */
+static bool is_over(const struct simmodel *model, const struct simcheck_task *task)
+{
+    const struct simcheck_config *config = simcheck_config(model->check, task);
+
+    if (config == NULL || config->service) {
+        return false;
+    }
+    return task->status == TASK_FINISHED ||
+           (task->status == TASK_FAILED && config->max_failures != -1 &&
+            task->failures >= config->max_failures);
+}
+
+static void check_wanted(const struct simmodel *model, const struct entry *entry, int i)
+{
+    const struct instance *instance = &entry->instances[i];
+    const struct simcheck_task *task = simcheck_instance(model->check, entry->job, i);
+    const struct simcheck_task *last;
+
+    if (task != NULL) {
+        SIM_CHECK(instance->config[0] == '\0' || str_eq(instance->config, task->config),
+                  "%s instance %d is wanted as %s and is %s", entry->job, i, instance->config,
+                  task->config);
+        return;
+    }
+    last = simcheck_newest(model->check, entry->job, i);
+    SIM_CHECK(instance->want == WANT_MAYBE || last == NULL || is_over(model, last),
+              "%s instance %d is wanted, its last run %s is %s and none follows", entry->job, i,
+              last->id, task_status_name(last->status));
+    /* What was over long ago is forgotten; a service never is over. */
+    SIM_CHECK(instance->want == WANT_MAYBE || last != NULL || !instance->service,
+              "%s instance %d is wanted and never ran", entry->job, i);
+}
+
+void simmodel_check(const struct simmodel *model)
+{
+    const struct entry *entry;
+    const struct simcheck_task *task;
+
+    for (entry = model->entries; entry != NULL; entry = entry->hh.next) {
+        for (int i = 0; i < MAX_INSTANCES; i++) {
+            if (entry->instances[i].want != WANT_NO) {
+                check_wanted(model, entry, i);
+            }
+        }
+    }
+    for (task = simcheck_active(model->check); task != NULL; task = task->next) {
+        entry = find(model, task->job);
+        SIM_CHECK(entry != NULL && task->instance < MAX_INSTANCES &&
+                      entry->instances[task->instance].want != WANT_NO,
+                  "%s instance %d is not wanted and is %s", task->job, task->instance,
+                  task_status_name(task->status));
+    }
+}
+
+struct simmodel *simmodel_new(const struct simcheck *check)
+{
+    struct simmodel *model = mem_alloc(sizeof(*model));
+
+    model->check = check;
+    return model;
+}
+
+void simmodel_free(struct simmodel *model)
+{
+    struct entry *entry, *next;
+
+    HASH_ITER(hh, model->entries, entry, next)
+    {
+        HASH_DEL(model->entries, entry);
+        free(entry->job);
+        free(entry);
+    }
+    free(model);
+}

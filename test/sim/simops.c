@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* simops: operations, without their hooks.
+ *
+ *   QUEUED --its turn, check--> BEGUN --work--> DONE or FAILED
+ *      '--validate, check--> REJECTED  '--its master is no leader any more--> DISAPPEARED
+ *
+ * Happy path: asked for, validated by the leader, in the order of its job's others: check, a pause
+ * in which pre hooks would run, work, and its end after another one.
+ * Failures: one that had not begun is run by the next leader; one that had has disappeared, and
+ * what it did stays done: as davit-op's death ends it (master/operations/op_record.h).  Now and
+ * then its worker alone dies, and the work is asked for again.
+ */
+#include "simops.h"
+
+#include "base/id.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "master/operations/operations.h"
+#include "simloop.h"
+#include "simmaster.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <utlist.h>
+
+struct simops {
+    struct simop *list; /* In the order of asking. */
+    simops_cb ended;
+    void *data;
+    struct operations *leader;
+};
+
+struct operations {
+    struct simops *ops;
+    struct simmaster *master;
+    struct state *state;
+    operations_cb ready;
+    void *data;
+    struct sim_event *event;
+};
+
+static void kick(struct simops *ops);
+
+static void free_op(struct simop *op)
+{
+    DL_DELETE(op->ops->list, op);
+    sim_cancel(&op->event);
+    json_decref(op->input);
+    json_decref(op->result);
+    json_decref(op->params);
+    free(op->job);
+    free(op);
+}
+
+static void end(struct simop *op, enum simop_status status)
+{
+    struct simops *ops = op->ops;
+
+    op->status = status;
+    op->master = NULL;
+    sim_trace("op %.8s %s: %s %s", op->id, op->opcode->name,
+              status == SIMOP_DONE       ? "done"
+              : status == SIMOP_REJECTED ? "rejected"
+              : status == SIMOP_FAILED   ? "failed"
+                                         : "disappeared",
+              op->err.msg);
+    ops->ended(op, ops->data);
+    free_op(op);
+    kick(ops);
+}
+
+static struct opcode_ref ref_of(struct simop *op)
+{
+    return (struct opcode_ref){ .env = simmaster_env(op->master),
+                                .op_id = op->id,
+                                .number = 1,
+                                .user = "user",
+                                .input = op->input,
+                                .result = op->result };
+}
+
+/* ---- Work ---- */
+
+static void on_over(void *arg)
+{
+    struct simop *op = arg;
+
+    op->event = NULL;
+    end(op, op->err.code != 0 ? SIMOP_FAILED : SIMOP_DONE);
+}
+
+void opcode_work_done(struct opcode_work *work, json_t *result, const struct err *err)
+{
+    work->done(work, result, err);
+}
+
+static void on_work_done(struct opcode_work *work, json_t *result, const struct err *err)
+{
+    struct simop *op = work->owner;
+
+    SIM_CHECK(op->working, "the work of %s ends twice", op->opcode->name);
+    op->working = false;
+    json_decref(op->result);
+    op->result = result;
+    if (op->dropping) {
+        return;
+    }
+    if (err != NULL) {
+        op->err = *err;
+    }
+    sim_cancel(&op->event); /* Its worker need not die any more. */
+    op->event = sim_after(sim_between(0, 200), simmaster_proc(op->master), on_over, op, "op over");
+}
+
+static void run_step(struct simop *op)
+{
+    json_decref(op->params);
+    op->params = json_pack("{s:s}", "step", "run");
+    op->work = (struct opcode_work){
+        .ref = ref_of(op), .params = op->params, .step = "run", .owner = op, .done = on_work_done
+    };
+    op->working = true;
+    op->opcode->work(&op->work);
+}
+
+static void drop_work(struct simop *op)
+{
+    if (op->working) {
+        op->dropping = true;
+        SIM_CHECK(op->opcode->cancel != NULL, "%s cannot be canceled", op->opcode->name);
+        op->opcode->cancel(&op->work);
+        SIM_CHECK(!op->working, "%s does not end when it is canceled", op->opcode->name);
+        op->dropping = false;
+    }
+}
+
+static void on_worker_died(void *arg)
+{
+    struct simop *op = arg;
+
+    op->event = NULL;
+    if (op->working) {
+        sim_trace("op %.8s: its worker dies", op->id);
+        drop_work(op);
+        run_step(op);
+    }
+}
+
+static void on_work(void *arg)
+{
+    struct simop *op = arg;
+
+    op->event = NULL;
+    run_step(op);
+    if (op->working && sim_chance(100)) {
+        op->event = sim_after(sim_between(0, 2000), simmaster_proc(op->master), on_worker_died, op,
+                              "worker dies");
+    }
+}
+
+/* ---- Turns ---- */
+
+static void on_begin(void *arg)
+{
+    struct simop *op = arg;
+    struct opcode_ref ref = ref_of(op);
+    uint64_t hooks_ms = sim_chance(700) ? 1 : sim_between(1, 3000);
+
+    op->event = NULL;
+    if (op->opcode->check != NULL && op->opcode->check(&ref, &op->err) < 0) {
+        end(op, SIMOP_REJECTED);
+        return;
+    }
+    sim_trace("op %.8s %s begins", op->id, op->opcode->name);
+    op->status = SIMOP_BEGUN;
+    op->event = sim_after(hooks_ms, simmaster_proc(op->master), on_work, op, "work");
+}
+
+static bool is_blocked(const struct simop *op)
+{
+    const struct simop *other;
+
+    for (other = op->ops->list; other != op; other = other->next) {
+        if (op->job != NULL && str_eq(op->job, other->job)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void kick(struct simops *ops)
+{
+    struct simop *op;
+    bool again = true;
+
+    while (again && ops->leader != NULL && ops->leader->state != NULL) {
+        again = false;
+        DL_FOREACH(ops->list, op)
+        {
+            struct opcode_ref ref;
+
+            if (op->master != NULL) {
+                continue;
+            }
+            op->master = ops->leader->master;
+            ref = ref_of(op);
+            if (!op->valid && op->opcode->validate(&ref, &op->err) < 0) {
+                end(op, SIMOP_REJECTED); /* Kicks again by itself. */
+                return;
+            }
+            op->valid = true;
+            if (op->job == NULL && op->opcode->job != NULL) {
+                op->job = op->opcode->job(op->input);
+            }
+            if (is_blocked(op)) {
+                op->master = NULL;
+                continue;
+            }
+            op->event = sim_after(sim_between(1, 50), simmaster_proc(op->master), on_begin, op,
+                                  "op begins");
+        }
+    }
+}
+
+void simops_ask_take(struct simops *ops, json_t *input)
+{
+    struct simop *op = mem_alloc(sizeof(*op));
+
+    op->ops = ops;
+    id_uuid(op->id);
+    op->input = input;
+    op->opcode = opcodes_find(opcodes_table, json_str_or(input, "op", ""));
+    SIM_CHECK(op->opcode != NULL, "there is no opcode %s", json_str_or(input, "op", ""));
+    if (sim_tracing()) {
+        CLEANUP(mem_freep) char *text = json_dumps(input, JSON_COMPACT);
+
+        sim_trace("op %.8s is asked for: %s", op->id, text);
+    }
+    DL_APPEND(ops->list, op);
+    kick(ops);
+}
+
+size_t simops_pending(const struct simops *ops)
+{
+    const struct simop *op;
+    size_t n = 0;
+
+    DL_COUNT(ops->list, op, n);
+    return n;
+}
+
+bool simops_is_pending(const struct simops *ops, const char *job)
+{
+    const struct simop *op;
+
+    DL_FOREACH(ops->list, op)
+    {
+        if (job == NULL || op->job == NULL || str_eq(job, op->job)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+struct simops *simops_make(simops_cb ended, void *data)
+{
+    struct simops *ops = mem_alloc(sizeof(*ops));
+
+    ops->ended = ended;
+    ops->data = data;
+    return ops;
+}
+
+void simops_destroy(struct simops *ops)
+{
+    while (ops->list != NULL) {
+        free_op(ops->list);
+    }
+    free(ops);
+}
+
+/* ---- What lead.c calls ---- */
+
+static void on_ready(void *arg)
+{
+    struct operations *operations = arg;
+
+    operations->event = NULL;
+    operations->ready(operations->data);
+    operations->ops->leader = operations;
+    kick(operations->ops);
+}
+
+void operations_lead(struct operations *operations, struct state *state, operations_cb ready,
+                     void *data)
+{
+    operations->state = state;
+    operations->ready = ready;
+    operations->data = data;
+    operations->event = sim_after(sim_between(0, 20), simmaster_proc(operations->master), on_ready,
+                                  operations, "operations ready");
+}
+
+void operations_unlead(struct operations *operations)
+{
+    struct simops *ops = operations->ops;
+    struct simop *op;
+    bool again = true;
+
+    if (operations->state == NULL) {
+        return;
+    }
+    operations->state = NULL;
+    sim_cancel(&operations->event);
+    if (ops->leader == operations) {
+        ops->leader = NULL;
+    }
+    DL_FOREACH(ops->list, op)
+    {
+        if (op->master == operations->master) {
+            sim_cancel(&op->event);
+            drop_work(op);
+            if (op->status == SIMOP_QUEUED) {
+                op->master = NULL;
+            }
+        }
+    }
+    while (again) {
+        again = false;
+        DL_FOREACH(ops->list, op)
+        {
+            if (op->master == operations->master) {
+                end(op, SIMOP_DISAPPEARED);
+                again = true;
+                break;
+            }
+        }
+    }
+    kick(ops); /* Another may lead already. */
+}
+
+struct operations *simops_new(struct simops *ops, struct simmaster *master)
+{
+    struct operations *operations = mem_alloc(sizeof(*operations));
+
+    operations->ops = ops;
+    operations->master = master;
+    return operations;
+}
+
+void simops_free(struct operations *operations)
+{
+    SIM_CHECK(operations->state == NULL, "operations are freed while they lead");
+    free(operations);
+}

@@ -1,0 +1,534 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* simworld: makes a history from a seed and lets it happen.
+ *
+ *   troubled times: actions at random moments --> calm: misfortune ends, everything comes up
+ *   --> settled: nothing was written for a while --> the last checks
+ *
+ * How much of each kind of misfortune there is, is drawn first, so that some histories have none of
+ * a kind: a fault that needs an undisturbed neighbour shows there.
+ */
+#include "simworld.h"
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "simagent.h"
+#include "simcheck.h"
+#include "simcompare.h"
+#include "simloop.h"
+#include "simmaster.h"
+#include "simmodel.h"
+#include "simops.h"
+#include "simzk.h"
+
+#include <string.h>
+
+enum {
+    MAX_NODES = 8,
+    MASTERS = 2,
+    MIB = 1024 * 1024,
+    MAX_STEPS = 3 * 1000 * 1000,
+    STILL_MS = 12 * 60 * 1000, /* Longer than any time limit or penalty. */
+    SETTLE_MS = 6 * 60 * 60 * 1000,
+};
+
+struct world {
+    uint64_t seed;
+    struct simtree *tree;
+    struct simcheck *check;
+    struct simmodel *model;
+    struct simops *ops;
+    struct simmaster *masters[MASTERS];
+    struct simagent *agents[MAX_NODES];
+    size_t n_agents;
+    size_t n_jobs;
+    struct simworld_tally *tally;
+
+    /* What this history is like. */
+    uint64_t pause_ms;                          /* Between actions, about. */
+    unsigned actions;                           /* Still to come. */
+    unsigned masters_die, nodes_die, tasks_die; /* Of 1000. */
+    unsigned kill_every; /* Leaders' writes between two kills of the leader; 0: none. */
+    unsigned kill_in;
+    bool calm;
+    struct sim_event *action, *kill;
+    struct sim_event *revive[MASTERS + MAX_NODES];
+};
+
+/* ---- Masters ---- */
+
+static struct simmaster *leader(const struct world *world)
+{
+    for (size_t i = 0; i < MASTERS; i++) {
+        if (simmaster_state(world->masters[i]) != NULL) {
+            return world->masters[i];
+        }
+    }
+    return NULL;
+}
+
+struct revival {
+    struct world *world;
+    size_t at;
+};
+
+static void on_revive(void *arg)
+{
+    struct revival *revival = arg;
+    struct world *world = revival->world;
+    size_t at = revival->at;
+
+    free(revival);
+    world->revive[at] = NULL;
+    if (at < MASTERS) {
+        simmaster_up(world->masters[at]);
+    } else {
+        simagent_boot(world->agents[at - MASTERS], !world->calm && sim_chance(200));
+    }
+}
+
+static void revive(struct world *world, size_t at, uint64_t in_ms)
+{
+    struct revival *revival;
+
+    if (world->revive[at] != NULL) {
+        return;
+    }
+    revival = mem_alloc(sizeof(*revival));
+    revival->world = world;
+    revival->at = at;
+    world->revive[at] = sim_after(in_ms, NULL, on_revive, revival, "revival");
+}
+
+static void kill_master(struct world *world, struct simmaster *master)
+{
+    for (size_t i = 0; i < MASTERS; i++) {
+        if (world->masters[i] == master && simmaster_is_up(master)) {
+            simmaster_kill(master);
+            world->tally->kills++;
+            revive(world, i, sim_chance(500) ? sim_between(10, 500) : sim_between(500, 60000));
+        }
+    }
+}
+
+static void on_kill(void *arg)
+{
+    struct world *world = arg;
+    struct simmaster *master = leader(world);
+
+    world->kill = NULL;
+    if (master != NULL) {
+        kill_master(world, master);
+    }
+}
+
+/* "A master change at every step": the leader dies after so many writes, at any of them. */
+static void on_commit(struct simtree *tree, int64_t session, const struct simtree_change *changes,
+                      size_t n, void *data)
+{
+    struct world *world = data;
+
+    (void)tree;
+    (void)session;
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(changes[i].path, "/davit/epoch") == 0) {
+            world->tally->terms++;
+        }
+        if (strcmp(changes[i].path, "/davit/master/writes") == 0 && !world->calm &&
+            world->kill_every != 0 && world->kill == NULL && --world->kill_in == 0) {
+            world->kill_in = (unsigned)sim_between(1, world->kill_every);
+            world->kill = sim_after(sim_rand() % 3, NULL, on_kill, world, "kill");
+        }
+    }
+}
+
+static void trouble_masters(struct world *world)
+{
+    struct simmaster *master = leader(world);
+
+    if (master == NULL || sim_chance(200)) {
+        master = world->masters[sim_rand() % MASTERS];
+    }
+    if (!simmaster_is_up(master)) {
+        return;
+    }
+    switch (sim_rand() % 4) {
+    case 0:
+        kill_master(world, master);
+        break;
+    case 1:
+        simmaster_freeze(master,
+                         sim_chance(500) ? sim_between(100, 5000) : sim_between(5000, 40000));
+        break;
+    case 2:
+        simzk_break(simmaster_zk(master),
+                    sim_chance(700) ? sim_between(0, 2000) : sim_between(2000, 30000));
+        break;
+    default:
+        simzk_expire(simmaster_zk(master));
+        break;
+    }
+}
+
+/* ---- Nodes ---- */
+
+static void trouble_nodes(struct world *world)
+{
+    size_t at = sim_rand() % world->n_agents;
+    struct simagent *agent = world->agents[at];
+
+    switch (sim_rand() % 3) {
+    case 0:
+        simagent_die(agent);
+        revive(world, MASTERS + at,
+               sim_chance(500) ? sim_between(100, 20000) : sim_between(20000, 600 * 1000));
+        break;
+    case 1:
+        simagent_restart(agent, sim_chance(500) ? sim_between(10, 3000) : sim_between(3000, 60000));
+        break;
+    default:
+        simagent_partition(agent,
+                           sim_chance(500) ? sim_between(10, 5000) : sim_between(5000, 300 * 1000));
+        break;
+    }
+}
+
+static void make_agent(struct world *world, size_t at)
+{
+    CLEANUP(mem_freep) char *name = str_printf("n%zu", at);
+    CLEANUP(mem_freep) char *attributes = str_printf("\"rack\":\"r%zu\"", at % 3);
+    int ports = (int)sim_between(3, 12);
+    struct simagent_options options = { .tree = world->tree,
+                                        .name = name,
+                                        .cpu = (double)sim_between(2, 8),
+                                        .ram_bytes = (int64_t)sim_between(1, 8) * 1024 * MIB,
+                                        .disk_bytes = (int64_t)sim_between(2, 20) * 1024 * MIB,
+                                        .port_lo = 31000,
+                                        .port_hi = 31000 + ports,
+                                        .attributes = attributes,
+                                        .late = sim_chance(300) ? 100 : 0 };
+
+    world->agents[at] = simagent_new(&options);
+    revive(world, MASTERS + at, sim_chance(700) ? sim_between(0, 5000) : sim_between(0, 300000));
+}
+
+/* ---- Users ---- */
+
+static char *a_job(const struct world *world)
+{
+    return str_printf("sim/www/prod/j%zu", (size_t)(sim_rand() % world->n_jobs));
+}
+
+static json_t *a_config(const struct world *world, const char *key)
+{
+    bool service = sim_chance(800);
+    unsigned ports = sim_chance(400) ? (unsigned)sim_between(1, 2) : 0;
+    char plan[64];
+    json_t *doc;
+
+    if (world->tasks_die > 0 && sim_chance(world->tasks_die)) {
+        (void)snprintf(plan, sizeof(plan), "crash:%u", (unsigned)sim_between(100, 1000));
+    } else if (!service) {
+        (void)snprintf(plan, sizeof(plan), "done:%u", (unsigned)sim_between(10, 900 * 1000));
+    } else {
+        (void)snprintf(plan, sizeof(plan), "good");
+    }
+    CLEANUP(mem_freep)
+    char *cmdline = str_printf("plan=%s %s %s", plan, ports > 0 ? "{{thermos.ports[http]}}" : "",
+                               ports > 1 ? "{{thermos.ports[admin]}}" : "");
+    int64_t failures = sim_chance(500) ? 1 : sim_chance(500) ? -1 : (int64_t)sim_between(2, 5);
+
+    doc = json_pack(
+        "{s:s, s:s, s:s, s:s, s:i, s:b, s:I, s:{s:s, s:{s:f, s:I, s:I}, s:[{s:s, s:s}]}}",
+        "cluster", "sim", "role", "www", "environment", "prod", "name", strrchr(key, '/') + 1,
+        "instances", (int)(sim_chance(800) ? sim_between(1, 6) : sim_between(6, 40)), "service",
+        service, "max_task_failures", failures, "task", "name", "t", "resources", "cpu",
+        (double)sim_between(1, 20) / 10, "ram", (json_int_t)sim_between(16, 512) * MIB, "disk",
+        (json_int_t)sim_between(16, 512) * MIB, "processes", "name", "p", "cmdline", cmdline);
+    return doc;
+}
+
+static void ask_create(struct world *world, const char *key)
+{
+    simops_ask_take(world->ops,
+                    json_pack("{s:s, s:o}", "op", "OP_JOB_CREATE", "job", a_config(world, key)));
+}
+
+static void ask_kill(struct world *world, const char *key)
+{
+    json_t *instances = json_null();
+
+    if (sim_chance(400)) {
+        instances = json_array();
+        for (uint64_t n = sim_between(1, 3); n > 0; n--) {
+            json_array_append_new(instances, json_integer((json_int_t)sim_between(0, 6)));
+        }
+    }
+    simops_ask_take(world->ops, json_pack("{s:s, s:s, s:o}", "op", "OP_JOB_KILL", "key", key,
+                                          "instances", instances));
+}
+
+static void ask(struct world *world)
+{
+    CLEANUP(mem_freep) char *key = a_job(world);
+
+    if (!simmodel_wants(world->model, key) || sim_chance(50)) {
+        ask_create(world, key);
+    } else if (sim_chance(400)) {
+        ask_kill(world, key);
+    }
+}
+
+static void on_op_ended(struct simop *op, void *data)
+{
+    struct world *world = data;
+
+    world->tally->operations++;
+    world->tally->disappeared += op->status == SIMOP_DISAPPEARED;
+    simmodel_ended(world->model, op);
+}
+
+/* ---- The course of it ---- */
+
+static void look(struct world *world)
+{
+    struct simmaster *master = leader(world);
+
+    if (master != NULL && simmaster_is_clean(master)) {
+        simcompare_sums(simmaster_state(master));
+        simcompare_reload(master, world->tree);
+        world->tally->reloads++;
+    }
+}
+
+static void on_action(void *arg)
+{
+    struct world *world = arg;
+
+    world->action = NULL;
+    world->tally->actions++;
+    if (sim_chance(300)) {
+        look(world);
+    }
+    if (sim_chance(world->masters_die)) {
+        trouble_masters(world);
+    } else if (sim_chance(world->nodes_die)) {
+        trouble_nodes(world);
+    } else {
+        ask(world);
+    }
+    if (--world->actions > 0) {
+        world->action =
+            sim_after(sim_between(1, 2 * world->pause_ms), NULL, on_action, world, "action");
+    }
+}
+
+static void run_until(struct world *world, uint64_t until_ms)
+{
+    while (sim_now() < until_ms) {
+        SIM_CHECK(sim_steps() < MAX_STEPS, "the history does not end");
+        SIM_CHECK(sim_step(), "nothing happens any more");
+        if (!world->calm && world->action == NULL) {
+            return;
+        }
+    }
+}
+
+static void settle(struct world *world)
+{
+    uint64_t end_ms = sim_now() + SETTLE_MS;
+    uint64_t writes = 0;
+    uint64_t still_ms = 0;
+
+    sim_trace("---- calm");
+    world->calm = true;
+    sim_cancel(&world->kill);
+    for (size_t i = 0; i < world->n_agents; i++) {
+        simagent_calm(world->agents[i]);
+        revive(world, MASTERS + i, sim_between(0, 5000));
+    }
+    for (size_t i = 0; i < MASTERS; i++) {
+        revive(world, i, sim_between(0, 5000));
+    }
+    while (still_ms < STILL_MS) {
+        run_until(world, sim_now() + 60 * 1000);
+        still_ms += 60 * 1000;
+        if (simcheck_writes(world->check) != writes || simops_pending(world->ops) > 0 ||
+            leader(world) == NULL) {
+            writes = simcheck_writes(world->check);
+            still_ms = 0;
+        }
+        SIM_CHECK(sim_now() < end_ms, "it does not settle: %zu operations pending",
+                  simops_pending(world->ops));
+    }
+}
+
+/* PENDING for ever is right only if there is no room. */
+static void check_room(const struct world *world, const struct simcheck_task *task)
+{
+    const struct simcheck_config *config = simcheck_config(world->check, task);
+    const struct simcheck_node *node;
+    const struct simcheck_task *other;
+
+    for (node = simcheck_nodes(world->check); node != NULL; node = node->hh.next) {
+        double cpu = node->cpu;
+        int64_t ram = node->ram_bytes;
+        int64_t disk = node->disk_bytes;
+        size_t ports = (size_t)(node->port_hi - node->port_lo + 1);
+
+        for (other = simcheck_active(world->check); other != NULL; other = other->next) {
+            if (str_eq(other->node, node->name)) {
+                const struct simcheck_config *held = simcheck_config(world->check, other);
+
+                cpu -= held->cpu;
+                ram -= held->ram_bytes;
+                disk -= held->disk_bytes;
+                ports -= other->n_ports;
+            }
+        }
+        CLEANUP(mem_freep) char *text = json_dumps(config->doc, JSON_COMPACT);
+        size_t needs = (size_t)(strstr(text, "ports[http]") != NULL) +
+                       (size_t)(strstr(text, "ports[admin]") != NULL);
+        bool fits = cpu > config->cpu + 1e-6 && ram >= config->ram_bytes &&
+                    disk >= config->disk_bytes && ports >= needs;
+
+        SIM_CHECK(!fits || !node->alive || !str_eq(node->mode, "active"),
+                  "task %s is PENDING although %s has room for it", task->id, node->name);
+    }
+}
+
+static void check_end(const struct world *world)
+{
+    const struct simcheck_task *task;
+
+    for (task = simcheck_active(world->check); task != NULL; task = task->next) {
+        SIM_CHECK(task->status == TASK_RUNNING || task->status == TASK_PENDING,
+                  "task %s is %s for ever", task->id, task_status_name(task->status));
+        if (task->status == TASK_PENDING) {
+            check_room(world, task);
+        }
+    }
+    for (size_t i = 0; i < world->n_agents; i++) {
+        const char *stray = simagent_stray(world->agents[i]);
+
+        SIM_CHECK(stray == NULL, "pod %s is left on %s without an intent", stray,
+                  simagent_name(world->agents[i]));
+    }
+    for (task = simcheck_active(world->check); task != NULL; task = task->next) {
+        for (size_t i = 0; i < world->n_agents; i++) {
+            bool here = str_eq(task->node, simagent_name(world->agents[i]));
+
+            SIM_CHECK(!here || simagent_pod_lives(world->agents[i], task->id),
+                      "task %s is RUNNING and its pod does not live", task->id);
+        }
+    }
+    for (task = simcheck_tasks(world->check); task != NULL; task = task->hh.next) {
+        SIM_CHECK(task->active || simcheck_intent(world->check, task) == NULL,
+                  "task %s is %s and its intent is left", task->id, task_status_name(task->status));
+    }
+    simmodel_check(world->model);
+}
+
+/* ---- Making and unmaking ---- */
+
+static void make_folders(struct world *world)
+{
+    static const char *const paths[] = { "/davit/master/election", "/davit/tasks" };
+    char path[32];
+
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+        simtree_put(world->tree, 0, paths[i], "", 0);
+    }
+    for (unsigned i = 0; i < 256; i++) {
+        (void)snprintf(path, sizeof(path), "/davit/tasks/%02x", i);
+        simtree_put(world->tree, 0, path, "", 0);
+    }
+}
+
+static unsigned some(unsigned never, unsigned most)
+{
+    return sim_chance(never) ? 0 : (unsigned)sim_between(1, most);
+}
+
+static void make(struct world *world)
+{
+    static const char *const names[MASTERS] = { "m0", "m1" };
+    struct simmaster_options options = { .node_lost_ms = sim_between(10, 120) * 1000,
+                                         .history_ms = sim_chance(700)
+                                                           ? UINT64_C(48) * 3600 * 1000
+                                                           : sim_between(5, 60) * 60 * 1000 };
+
+    world->n_agents = sim_between(1, MAX_NODES);
+    world->n_jobs = sim_between(1, 4);
+    world->pause_ms = sim_chance(300) ? sim_between(50, 2000) : sim_between(2000, 60000);
+    world->actions = (unsigned)sim_between(5, 60);
+    world->masters_die = some(400, 400);
+    world->nodes_die = some(300, 500);
+    world->tasks_die = some(300, 600);
+    world->kill_every = some(600, 25);
+    world->kill_in = world->kill_every;
+    world->tree = simtree_new();
+    if (!sim_chance(20)) {
+        make_folders(world); /* Else the first leader does. */
+    }
+    world->check = simcheck_new(world->tree);
+    world->model = simmodel_new(world->check);
+    world->ops = simops_make(on_op_ended, world);
+    options.tree = world->tree;
+    options.ops = world->ops;
+    for (size_t i = 0; i < MASTERS; i++) {
+        options.name = names[i];
+        world->masters[i] = simmaster_new(&options);
+        revive(world, i, sim_between(0, 1000));
+    }
+    for (size_t i = 0; i < world->n_agents; i++) {
+        make_agent(world, i);
+    }
+    simtree_listen(world->tree, on_commit, world);
+    world->action = sim_after(sim_between(1, 5000), NULL, on_action, world, "action");
+    sim_trace("---- seed %llu: %zu nodes, %u actions, of 1000: masters %u nodes %u tasks %u, a "
+              "kill every %u writes",
+              (unsigned long long)world->seed, world->n_agents, world->actions, world->masters_die,
+              world->nodes_die, world->tasks_die, world->kill_every);
+}
+
+static void unmake(struct world *world)
+{
+    for (size_t i = 0; i < MASTERS; i++) {
+        simmaster_free(world->masters[i]);
+    }
+    for (size_t i = 0; i < world->n_agents; i++) {
+        simagent_free(world->agents[i]);
+    }
+    simops_destroy(world->ops);
+    simmodel_free(world->model);
+    simcheck_free(world->check);
+    simtree_free(world->tree);
+    for (size_t i = 0; i < MASTERS + MAX_NODES; i++) {
+        SIM_CHECK(world->revive[i] == NULL, "somebody was to be revived");
+    }
+}
+
+uint64_t simworld_run(uint64_t seed, struct simworld_tally *tally)
+{
+    struct world world = { .seed = seed, .tally = tally };
+    uint64_t digest;
+
+    sim_begin(seed);
+    make(&world);
+    run_until(&world, UINT64_MAX);
+    settle(&world);
+    look(&world);
+    check_end(&world);
+    digest = sim_digest();
+    tally->histories++;
+    tally->steps += sim_steps();
+    tally->virtual_ms += sim_now();
+    tally->writes += simcheck_writes(world.check);
+    tally->tasks += simcheck_moves(world.check, TASK_ASSIGNED);
+    tally->lost += simcheck_moves(world.check, TASK_LOST);
+    tally->partitioned += simcheck_moves(world.check, TASK_PARTITIONED);
+    unmake(&world);
+    sim_end();
+    return digest;
+}
