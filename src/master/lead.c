@@ -134,6 +134,7 @@ static void on_loaded(struct state *state, const struct err *err, void *data)
     CRASH_POINT("master.lead.loaded");
     lead->state = state;
     lead->steer = steer_new(state, lead->options.history_ms);
+    steer_set_preempt(lead->steer, lead->options.preempt_delay_ms, lead->options.preempt_every_ms);
     lead->updates = updates_new(state, lead->steer);
     nodes = (struct nodes_options){ state, lead->steer, lead->options.node_lost_ms };
     lead->nodes = nodes_new(&nodes);

@@ -15,44 +15,10 @@
 #include "master/state/place.h"
 
 #include "base/log.h"
-#include "master/sched/sched.h"
+#include "master/state/place_priv.h"
 
 #include <string.h>
 #include <utlist.h>
-
-struct place_node {
-    struct sched_node *sched;
-    unsigned attributes_version;
-    struct place_node *next;
-};
-
-struct place_job {
-    struct state_job *job;
-    struct sched_job *sched;
-    uint64_t moves; /* Of job, counted so far. */
-    size_t n_groups;
-};
-
-struct place_group {
-    struct state_config *config;
-    struct place_job *job;
-    struct sched_group *sched;
-    struct state_task *pending; /* By wait_next, in the order of arrival. */
-    size_t n_pending;
-    struct place_group *prev, *next;
-};
-
-struct place {
-    struct state *state;
-    place_fn placed;
-    void *data;
-    struct sched *sched;
-    struct place_node *nodes;
-    struct place_group *groups;
-    size_t n_pending;
-    bool wanted;   /* A round is worth while. */
-    bool in_round; /* The scheduler's groups must stay. */
-};
 
 /* ---- What the scheduler is told ---- */
 
@@ -217,19 +183,34 @@ static void on_placed(struct sched_group *sched_group, struct sched_node *sched_
     }
     state_task_place(place->state, task, node);
     group->job->moves = group->job->job->moves; /* The scheduler has counted it. */
-    place->placed(task, place->data);
+    place->options.placed(task, place->options.data);
+}
+
+void place_group_reason(struct place *place, struct place_group *group)
+{
+    const char *reason =
+        sched_slots(group->sched) > 0 ? PLACE_PREEMPTING : sched_group_reason(group->sched);
+
+    if (strcmp(group->config->pending_reason, reason) != 0) {
+        (void)snprintf(group->config->pending_reason, sizeof(group->config->pending_reason), "%s",
+                       reason);
+        state_bump(place->state);
+    }
 }
 
 static void tell_reasons(struct place *place)
 {
+    struct place_group *group;
     struct sched_group *told;
 
     while ((told = sched_next_explained(place->sched)) != NULL) {
-        struct place_group *group = sched_group_data(told);
-
-        (void)snprintf(group->config->pending_reason, sizeof(group->config->pending_reason), "%s",
-                       sched_group_reason(told));
-        state_bump(place->state);
+        place_group_reason(place, sched_group_data(told));
+    }
+    DL_FOREACH(place->groups, group)
+    {
+        if (group->slot_ms != 0) {
+            place_group_reason(place, group);
+        }
     }
 }
 
@@ -241,7 +222,12 @@ static void end_empty_groups(struct place *place)
     DL_FOREACH_SAFE(place->groups, group, next)
     {
         if (group->n_pending == 0) {
+            bool kept_room = sched_slots(group->sched) > 0;
+
             group_end(place, group);
+            if (kept_room) {
+                place_want(place);
+            }
         }
     }
 }
@@ -256,12 +242,17 @@ static void place_all(struct state *state, void *data)
         return;
     }
     place->wanted = false;
+    place_preempt_expire(place);
     tell(place);
     place->in_round = true;
     result = sched_round(place->sched, on_placed, place);
     place->in_round = false;
     tell_reasons(place);
     end_empty_groups(place);
+    if (place->search) {
+        place->search = false;
+        place_preempt_search(place);
+    }
     log_debug("scheduling round placed=%zu waiting=%zu groups=%zu", result.n_placed,
               place->n_pending, result.n_looked);
 }
@@ -295,6 +286,7 @@ void place_remove(struct place *place, struct state_task *task)
     place->n_pending--;
     if (group->n_pending == 0 && !place->in_round) {
         group_end(place, group);
+        place_want(place); /* It may have kept a slot. */
     }
 }
 
@@ -305,21 +297,48 @@ size_t place_waiting(const struct place *place)
 
 /* ---- Life ---- */
 
-struct place *place_new(struct state *state, place_fn placed, void *data)
+static void on_timer(uv_timer_t *timer)
+{
+    struct place *place = timer->data;
+
+    place->search = true;
+    place_want(place);
+}
+
+void place_preempt(struct place *place, uint64_t delay_ms, uint64_t every_ms)
+{
+    place->options.preempt_delay_ms = delay_ms;
+    place->options.preempt_every_ms = every_ms;
+    uv_timer_start(&place->timer, on_timer, every_ms, every_ms);
+}
+
+struct place *place_new(const struct place_options *options)
 {
     struct place *place = mem_alloc(sizeof(*place));
 
-    place->state = state;
-    place->placed = placed;
-    place->data = data;
+    place->state = options->state;
+    place->options = *options;
     place->sched = sched_new();
-    state_on_turn(state, place_all, place);
+    uv_timer_init(state_loop(options->state), &place->timer);
+    place->timer.data = place;
+    place_preempt(place, options->preempt_delay_ms, options->preempt_every_ms);
+    state_on_turn(options->state, place_all, place);
     return place;
 }
 
-void place_stop(struct place *place)
+static void on_closed(uv_handle_t *handle)
+{
+    struct place *place = handle->data;
+
+    place->stop_cb(place->stop_data);
+}
+
+void place_stop(struct place *place, place_cb cb, void *data)
 {
     state_on_turn(place->state, NULL, NULL);
+    place->stop_cb = cb;
+    place->stop_data = data;
+    uv_close((uv_handle_t *)&place->timer, on_closed);
 }
 
 void place_free(struct place *place)

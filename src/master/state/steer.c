@@ -310,6 +310,16 @@ static void on_placed(struct state_task *task, void *data)
     steer_apply(data, task, &stimulus, NULL);
 }
 
+static void on_preempt(struct state_task *task, const char *why, void *data)
+{
+    steer_preempt(data, task, why);
+}
+
+void steer_set_preempt(struct steer *steer, uint64_t delay_ms, uint64_t every_ms)
+{
+    place_preempt(steer->place, delay_ms, every_ms);
+}
+
 /* ---- Life ---- */
 
 static uint64_t history_look_ms(uint64_t history_ms)
@@ -320,12 +330,18 @@ static uint64_t history_look_ms(uint64_t history_ms)
 struct steer *steer_new(struct state *state, uint64_t history_ms)
 {
     struct steer *steer = mem_alloc(sizeof(*steer));
+    struct place_options place = { .state = state,
+                                   .placed = on_placed,
+                                   .preempt = on_preempt,
+                                   .data = steer,
+                                   .preempt_delay_ms = PLACE_PREEMPT_DELAY_MS,
+                                   .preempt_every_ms = PLACE_PREEMPT_EVERY_MS };
     struct state_task *task;
     struct state_job *job;
     struct state_job *next;
 
     steer->state = state;
-    steer->place = place_new(state, on_placed, steer);
+    steer->place = place_new(&place);
     uv_timer_init(state_loop(state), &steer->timer);
     steer->timer.data = steer;
     steer->history_ms = history_ms;
@@ -352,11 +368,11 @@ struct steer *steer_new(struct state *state, uint64_t history_ms)
     return steer;
 }
 
-static void on_closed(uv_handle_t *handle)
+static void on_part_closed(void *data)
 {
-    struct steer *steer = handle->data;
+    struct steer *steer = data;
     steer_cb cb = steer->close_cb;
-    void *data = steer->close_data;
+    void *cb_data = steer->close_data;
 
     if (--steer->open_handles > 0) {
         return;
@@ -364,16 +380,21 @@ static void on_closed(uv_handle_t *handle)
     place_free(steer->place);
     free(steer);
     if (cb != NULL) {
-        cb(data);
+        cb(cb_data);
     }
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    on_part_closed(handle->data);
 }
 
 void steer_close(struct steer *steer, steer_cb cb, void *data)
 {
-    place_stop(steer->place);
     steer->close_cb = cb;
     steer->close_data = data;
-    steer->open_handles = 2;
+    steer->open_handles = 3;
+    place_stop(steer->place, on_part_closed, steer);
     uv_close((uv_handle_t *)&steer->timer, on_closed);
     uv_close((uv_handle_t *)&steer->history_timer, on_closed);
 }

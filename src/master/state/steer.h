@@ -16,6 +16,10 @@ struct steer;
  * run.  state outlives steer.  Ended tasks are forgotten history_ms after their end. */
 struct steer *steer_new(struct state *state, uint64_t history_ms);
 
+/* How long a task is PENDING before others may have to make room, and how often that is looked at;
+ * three minutes and one before the call. */
+void steer_set_preempt(struct steer *steer, uint64_t delay_ms, uint64_t every_ms);
+
 typedef void (*steer_cb)(void *data);
 void steer_close(struct steer *steer, steer_cb cb, void *data);
 
