@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "coord/election.h"
+#include "master/drain/drain.h"
 #include "master/predecessor.h"
 #include "master/state/nodes.h"
 #include "master/state/state_load.h"
@@ -45,6 +46,7 @@ struct lead {
     struct steer *steer;
     struct updates *updates;
     struct nodes *nodes;
+    struct drain *drain;
     bool leading, closing;
     unsigned closes; /* Closing parts of a term, the timer, the election. */
     lead_closed_cb close_cb;
@@ -90,6 +92,10 @@ static void end_term(struct lead *lead)
     lead->options.env->state = NULL;
     lead->options.env->steer = NULL;
     lead->options.env->updates = NULL;
+    if (lead->drain != NULL) {
+        lead->closes++;
+        drain_close(TAKE(lead->drain), on_part_closed, lead);
+    }
     if (lead->nodes != NULL) {
         lead->closes++;
         nodes_close(TAKE(lead->nodes), on_part_closed, lead);
@@ -125,6 +131,7 @@ static void on_loaded(struct state *state, const struct err *err, void *data)
 {
     struct lead *lead = data;
     struct nodes_options nodes;
+    struct drain_options drain;
 
     lead->load = NULL;
     if (state == NULL) {
@@ -138,6 +145,8 @@ static void on_loaded(struct state *state, const struct err *err, void *data)
     lead->updates = updates_new(state, lead->steer);
     nodes = (struct nodes_options){ state, lead->steer, lead->options.node_lost_ms };
     lead->nodes = nodes_new(&nodes);
+    drain = (struct drain_options){ state, lead->steer, lead->options.coordinator_retry_ms };
+    lead->drain = drain_new(&drain);
     lead->options.env->state = state;
     lead->options.env->steer = lead->steer;
     lead->options.env->updates = lead->updates;

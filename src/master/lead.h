@@ -23,6 +23,7 @@ struct lead_options {
     struct zk *zk;
     const char *cluster;
     uint64_t node_lost_ms, history_ms, preempt_delay_ms, preempt_every_ms;
+    uint64_t coordinator_retry_ms;
     struct operations *operations;
     struct opcode_env *env; /* Filled while we lead. */
     json_t *contact;        /* Borrowed: "address", "socket", "pid", "host" of this master. */

@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "coord/zk.h"
 #include "master/api/master_api.h"
+#include "master/drain/drain.h"
 #include "master/lead.h"
 #include "master/operations/opcodes.h"
 #include "master/state/place.h"
@@ -35,7 +36,7 @@ enum {
 struct options {
     const char *zk, *zk_auth_file, *dir, *cluster, *listen, *port_file, *token_file, *hooks_dir;
     int64_t op_term_ms, op_work_ms, history_ms, node_lost_ms, session_ms, keep_hook_runs, ready_fd;
-    int64_t preempt_delay_ms, preempt_every_ms;
+    int64_t preempt_delay_ms, preempt_every_ms, coordinator_retry_ms;
 };
 
 struct program {
@@ -157,13 +158,17 @@ static int parse(int argc, char **argv, struct options *options, struct err *err
         { "history-ms", 0, ARGS_INT, "MS",
           "an ended task is forgotten after this long (172800000, two days)", &options->history_ms,
           1, INT64_MAX / 2 },
-        { "node-lost-ms", 0, ARGS_INT, "MS", "a node away this long loses its tasks (60000)",
+        { "node-lost-ms", 0, ARGS_INT, "MS",
+          "a node away this long is given up: partition policies begin (60000)",
           &options->node_lost_ms, 0, INT32_MAX },
         { "preempt-delay-ms", 0, ARGS_INT, "MS",
           "a task PENDING this long may preempt others (180000)", &options->preempt_delay_ms, 0,
           INT32_MAX },
         { "preempt-every-ms", 0, ARGS_INT, "MS", "how often victims are looked for (60000)",
           &options->preempt_every_ms, 1, INT32_MAX },
+        { "coordinator-retry-ms", 0, ARGS_INT, "MS",
+          "ask a job's SLA coordinator again after a refusal (30000)",
+          &options->coordinator_retry_ms, 1, INT32_MAX },
         { "session-ms", 0, ARGS_INT, "MS", "session timeout to the store (10000)",
           &options->session_ms, 100, 600000 },
         { "keep-hook-runs", 0, ARGS_INT, "N", "records of hook runs kept in hooks.db (200000)",
@@ -289,6 +294,8 @@ static void stand(struct program *program)
                                  .zk = program->zk,
                                  .cluster = program->options.cluster,
                                  .node_lost_ms = (uint64_t)program->options.node_lost_ms,
+                                 .coordinator_retry_ms =
+                                     (uint64_t)program->options.coordinator_retry_ms,
                                  .history_ms = (uint64_t)program->options.history_ms,
                                  .preempt_delay_ms = (uint64_t)program->options.preempt_delay_ms,
                                  .preempt_every_ms = (uint64_t)program->options.preempt_every_ms,
@@ -313,6 +320,7 @@ int main(int argc, char **argv)
                                             .hooks_dir = "/etc/ganeti/hooks",
                                             .op_term_ms = OP_TERM_MS,
                                             .node_lost_ms = NODE_LOST_MS,
+                                            .coordinator_retry_ms = DRAIN_COORDINATOR_RETRY_MS,
                                             .history_ms = HISTORY_MS,
                                             .preempt_delay_ms = PLACE_PREEMPT_DELAY_MS,
                                             .preempt_every_ms = PLACE_PREEMPT_EVERY_MS,

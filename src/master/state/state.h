@@ -100,14 +100,15 @@ struct state_node {
     char *address; /* Of its agent's HTTP, NULL when it is not alive. */
     char *mode;    /* STATE_NODE_*; only an active one gets tasks. */
     json_t *doc;   /* What `alive` says, last seen; {} before. */
-    json_t
-        *attributes; /* What constraints look at: the agent's, overridden by our own; read only. */
+    /* What constraints look at: the agent's, overridden by our own; read only. */
+    json_t *attributes;
     unsigned attributes_version; /* Grows when they may be others. */
     json_t *own_attributes;      /* The operator's, kept in the node's document. */
-    json_t *drain;    /* What is being drained and how (drain/drain.h); NULL when it is not. */
-    char *hostname;   /* attributes.host, or its name. */
-    uint64_t gone_ms; /* clock_now_ms() when it vanished, 0 while alive. */
-    bool lost;        /* Gone for longer than the grace: its tasks are PARTITIONED or LOST. */
+    json_t *drain; /* What is being drained and how (drain/drain_pass.h); NULL when it is not. */
+    size_t drain_waiting, drain_asking; /* Tasks that wait for their SLA, or its coordinator. */
+    char *hostname;                     /* attributes.host, or its name. */
+    uint64_t gone_ms;                   /* clock_now_ms() when it vanished, 0 while alive. */
+    bool lost; /* Gone for longer than the grace: its tasks are PARTITIONED or LOST. */
 
     double cpu; /* Capacity. */
     int64_t ram_bytes, disk_bytes;
