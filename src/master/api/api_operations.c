@@ -73,8 +73,12 @@ static const char *role_of(const json_t *opcode, struct job_key *key)
 {
     const json_t *job = json_object_get(opcode, "job");
     const char *text = json_str_or(opcode, "key", NULL);
+    const struct opcode *known = opcodes_find(opcodes_table, json_str_or(opcode, "op", ""));
     struct err err;
 
+    if (known != NULL && known->operators_only) {
+        return NULL;
+    }
     if (job != NULL) {
         return json_str_or(job, "role", NULL);
     }

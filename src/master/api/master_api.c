@@ -283,6 +283,7 @@ static const struct httpd_route routes[] = {
     { "GET",  "/v1/updates/{id}",                        api_get_update,     HTTPD_VIEWER, NULL },
     { "POST", "/v1/updates/{id}/pulse",                  api_post_pulse,     HTTPD_ROLE,   NULL },
     { "POST", "/v1/job-diff",                            api_post_job_diff,  HTTPD_VIEWER, NULL },
+    { "GET",  "/v1/nodes/{name}",                        api_get_node,       HTTPD_VIEWER, NULL },
     { "POST", "/v1/operations",                          api_post_operation, HTTPD_ROLE,   NULL },
     { "GET",  "/v1/operations",                          api_get_operations, HTTPD_VIEWER, NULL },
     { "GET",  "/v1/operations/{id}",                     api_get_operation,  HTTPD_VIEWER, NULL },

@@ -61,6 +61,7 @@ void api_get_updates(struct httpd_request *req);    /* GET /v1/updates */
 void api_get_update(struct httpd_request *req);     /* GET /v1/updates/{id} */
 void api_post_pulse(struct httpd_request *req);     /* POST /v1/updates/{id}/pulse */
 void api_post_job_diff(struct httpd_request *req);  /* POST /v1/job-diff */
+void api_get_node(struct httpd_request *req);       /* GET /v1/nodes/{name} */
 void api_post_operation(struct httpd_request *req); /* POST /v1/operations */
 void api_get_operation(struct httpd_request *req);  /* GET /v1/operations/{id} */
 void api_get_operations(struct httpd_request *req); /* GET /v1/operations */

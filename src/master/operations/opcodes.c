@@ -14,6 +14,8 @@ const struct opcode *const opcodes_table[] = {
     &opcode_update_resume,
     &opcode_update_abort,
     &opcode_update_rollback,
+    &opcode_node_evacuate,
+    &opcode_node_set_params,
     &opcode_test_delay,
     NULL,
 };

@@ -48,6 +48,9 @@ struct opcode {
     const char *hooks_path;  /* "job-create": job-create-pre.d, job-create-post.d; NULL: none. */
     const char *object_type; /* "JOB"; OP_NOT_APPLICABLE when hooks_path is NULL. */
 
+    /* The owner of a role may not ask for it: it is about the cluster, not about a job. */
+    bool operators_only;
+
     /* Is the request well-formed, and may it be queued?  Asked by the API before the operation
      * exists: what fails here leaves no operation and runs no hook. */
     int (*validate)(const struct opcode_ref *ref, struct err *err);
@@ -80,13 +83,15 @@ struct opcode {
 /* The table, NULL-terminated.  Adding an opcode is one row and one file with its struct. */
 extern const struct opcode *const opcodes_table[];
 
-extern const struct opcode opcode_job_create; /* master/operations/opcode_job.c */
-extern const struct opcode opcode_job_kill;   /* master/operations/opcode_job.c */
+extern const struct opcode opcode_job_create;   /* master/operations/opcode_job.c */
+extern const struct opcode opcode_job_kill;     /* master/operations/opcode_job.c */
 extern const struct opcode opcode_update_start; /* master/operations/opcode_update.c */
 extern const struct opcode opcode_update_pause;
 extern const struct opcode opcode_update_resume;
 extern const struct opcode opcode_update_abort;
 extern const struct opcode opcode_update_rollback;
+extern const struct opcode opcode_node_evacuate; /* master/operations/opcode_node.c */
+extern const struct opcode opcode_node_set_params;
 extern const struct opcode opcode_test_delay; /* master/operations/opcode_test.c */
 
 /* NULL when there is none of that name. */
