@@ -11,6 +11,10 @@ from pystachio import Empty, Environment, Ref
 from .errors import GuestError, InvalidConfig
 from .schema import MB, Metadata, Task
 
+MIN_PULSE_SECS = 60
+DEPRECATED_PRODUCTION = [
+    "*" * 80, "* The command you ran is deprecated and will soon break!",
+    "* Job.production is deprecated: set Job.tier to 'preferred' instead.", "*" * 80]
 ANY_INSTANCE = 31337  # Stands for the instance where one is needed to check a task.
 
 
@@ -350,10 +354,39 @@ class AuroraConfig:
             raise InvalidConfig("Config contains unbound variables: %s" % _refs(left))
         policy = _text(job.cron_collision_policy())
         if policy.upper() not in ("KILL_EXISTING", "CANCEL_NEW", "RUN_OVERLAP"):
-            raise InvalidConfig("Invalid CronCollisionPolicy type: %s" % policy)
+            raise InvalidConfig("Invalid <class 'gen.apache.aurora.api.ttypes."
+                                "CronCollisionPolicy'> type: %s" % policy)
         if job.instances().get() > 2 ** 31 - 1:
             raise InvalidConfig("Too many instances: %d" % job.instances().get())
         return warnings
+
+    def check_update_settings(self):
+        """What `update start` refuses.  The status is 20: the Aurora client met these as a broken
+        program, and scripts know that number."""
+        update = self.evaluated()[0].update_config()
+        if update is Empty:
+            return
+        strategy = update.update_strategy()
+        if strategy is Empty:
+            sizes = [update.batch_size()]
+        else:
+            chosen = strategy.unwrap() if hasattr(strategy, "unwrap") else strategy
+            sizes = list(chosen.batch_sizes()) if hasattr(chosen, "batch_sizes") else \
+                [chosen.batch_size()]
+        message = None
+        if not sizes or any(size.get() <= 0 for size in sizes):
+            message = "Batch size should be greater than 0"
+        elif update.pulse_interval_secs() is not Empty and \
+                update.pulse_interval_secs().get() < MIN_PULSE_SECS:
+            message = "Pulse interval seconds must be at least %d seconds." % MIN_PULSE_SECS
+        elif strategy is not Empty and update.batch_size().get() > 1:
+            message = ("Ambiguous update configuration. Cannot combine update strategy with batch "
+                       "size. Please set batch size inside of update strategy instead.")
+        elif strategy is not Empty and update.wait_for_batch_completion().get():
+            message = ("Ambiguous update configuration. Cannot combine wait_for_batch_completion "
+                       "with an explicit update strategy.")
+        if message is not None:
+            raise GuestError(message, exit=20)
 
     def _check_update(self):
         try:
@@ -391,7 +424,7 @@ class AuroraConfig:
                                 "bound that port." % primary)
         if self._job.production() is not Empty and self._job.production().get() is True and \
                 self._job.tier() is Empty:
-            warnings.append("Job.production is deprecated: set Job.tier to 'preferred' instead.")
+            warnings += DEPRECATED_PRODUCTION
         return warnings
 
     @staticmethod
@@ -419,6 +452,7 @@ class AuroraConfig:
                 try:
                     int(value[6:])
                 except ValueError:
+                    print("%s is not a valid limit value, must be integer" % value)
                     raise GuestError("%s is not a valid limit value, must be integer" % value) \
                         from None
 

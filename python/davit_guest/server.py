@@ -67,10 +67,17 @@ class Session:
         from . import lint
         return {"findings": lint.findings(self._loaded())}
 
-    def config_raw(self, params):
+    def _chosen(self):
         if self.selected is None:
             raise GuestError("no job is selected", kind="usage", code=GuestError.INVALID)
-        return {"text": repr(self.selected.job())}
+        return self.selected
+
+    def config_raw(self, params):
+        return {"text": repr(self._chosen().job())}
+
+    def config_check_update(self, params):
+        self._chosen().check_update_settings()
+        return {}
 
     def _for_call(self, params):
         from . import hooks
@@ -111,6 +118,7 @@ class Session:
         "config.dump": config_dump,
         "config.lint": config_lint,
         "config.raw": config_raw,
+        "config.check_update": config_check_update,
         "hooks.plan": hooks_plan,
         "hook.call": hook_call,
     }

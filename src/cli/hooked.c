@@ -167,7 +167,8 @@ int hooked_load(struct verb_call *call, const char *file, const char *key,
         return err_code(err);
     }
     hooked_print_warnings(config_warnings(*ret_config));
-    if (config_select(*ret_config, key, ret_selected, err) < 0) {
+    if (config_select(*ret_config, key, ret_selected, err) < 0 ||
+        (str_eq(call->verb->noun, "update") && config_check_update(*ret_config, err) < 0)) {
         return err_code(err);
     }
     hooked_print_warnings(json_object_get(*ret_selected, "warnings"));
@@ -178,7 +179,11 @@ int hooked_config_failed(const struct config *config, const struct err *err)
 {
     int status = config_exit_status(config);
     const char *message = config_message(config);
+    const char *before = status < 0                          ? "Error loading configuration: "
+                         : status == err_exit_status(ERR_IO) ? "Fatal error running command: "
+                                                             : ""; /* The file's own choice. */
 
-    (void)fprintf(stderr, "%s\n", message != NULL && message[0] != 0 ? message : err->msg);
+    (void)fprintf(stderr, "%s%s\n", before,
+                  message != NULL && message[0] != 0 ? message : err->msg);
     return status >= 0 ? status : err_exit_status(err->code);
 }

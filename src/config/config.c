@@ -357,6 +357,12 @@ int config_raw(struct config *config, char **ret_text, struct err *err)
     return 0;
 }
 
+int config_check_update(struct config *config, struct err *err)
+{
+    return ask_guest(config, "config.check_update", json_object(), config->timeout_ms, "evaluating",
+                     NULL, err);
+}
+
 /* --- hooks --------------------------------------------------------------- */
 
 int config_plan(struct config *config, const char *method, json_t **ret_plan, struct err *err)

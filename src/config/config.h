@@ -70,6 +70,10 @@ int config_lint(struct config *config, json_t **ret_findings, struct err *err);
  * caller's. */
 int config_raw(struct config *config, char **ret_text, struct err *err);
 
+/* May the selected job be updated with its `update_config`?  ERR_CONFIG, in the Aurora client's
+ * words. */
+int config_check_update(struct config *config, struct err *err);
+
 /* Run all hooks of a phase around one API method (create_job, kill_job, add_instances,
  * restart, start_cronjob, start_job_update, cancel_update).
  *

@@ -300,7 +300,8 @@ PLAN = BAD + "Task is invalid: Task has invalid plan: "
     ("J(instances='abc')", "Cannot coerce 'abc' to Integer"),
     ("J(priority='abc')", BAD + "Job not fully specified: MesosJob[priority] failed: Unable to "
      "interpolate: Cannot coerce 'abc' to Integer"),
-    ("J(cron_collision_policy='FOO')", BAD + "Invalid CronCollisionPolicy type: FOO"),
+    ("J(cron_collision_policy='FOO')", BAD + "Invalid <class 'gen.apache.aurora."
+     "api.ttypes.CronCollisionPolicy'> type: FOO"),
     ("J(constraints={'host': 'limit:x'})", "limit:x is not a valid limit value, must be integer"),
     ("J(announce=Announcer(portmap={'a': '80'}))",
      "Job must be dedicated in order to specify static ports!"),
@@ -333,6 +334,31 @@ def test_messages_that_end_with_one(job, message):
     with pytest.raises(GuestError) as e:
         select("jobs = [%s]" % job)
     assert message in str(e.value) and e.value.data["exit"] == 1
+
+
+@pytest.mark.parametrize("settings,message", [
+    ("", None),
+    ("update_strategy=QueueUpdateStrategy(batch_size=3)", None),
+    ("update_strategy=BatchUpdateStrategy(batch_size=3, autopause_after_batch=True)", None),
+    ("update_strategy=VariableBatchUpdateStrategy(batch_sizes=[1, 2])", None),
+    ("batch_size=2, wait_for_batch_completion=True, pulse_interval_secs=60", None),
+    ("batch_size=0", "Batch size should be greater than 0"),
+    ("update_strategy=QueueUpdateStrategy(batch_size=-1)", "Batch size should be greater than 0"),
+    ("update_strategy=VariableBatchUpdateStrategy(batch_sizes=[])",
+     "Batch size should be greater than 0"),
+    ("pulse_interval_secs=1", "Pulse interval seconds must be at least 60 seconds."),
+    ("batch_size=2, update_strategy=BatchUpdateStrategy()",
+     "Ambiguous update configuration. Cannot combine update strategy with batch size."),
+    ("wait_for_batch_completion=True, update_strategy=QueueUpdateStrategy()",
+     "Ambiguous update configuration. Cannot combine wait_for_batch_completion"),
+])
+def test_update_settings(settings, message):
+    config = select("jobs = [J(update_config=UpdateConfig(%s))]" % settings)
+    if message is None:
+        return config.check_update_settings()
+    with pytest.raises(GuestError) as e:
+        config.check_update_settings()
+    assert message in str(e.value) and e.value.data["exit"] == 20
 
 
 @pytest.mark.parametrize("job,key,message", [
