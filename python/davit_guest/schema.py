@@ -244,6 +244,7 @@ class MesosJob(Struct):
     announce = Announcer
     tier = String
     cron_schedule = String
+    cron_timezone = String
     cron_collision_policy = Default(String, "KILL_EXISTING")
     update_config = Default(UpdateConfig, UpdateConfig())
     constraints = Map(String, String)

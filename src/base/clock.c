@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <time.h>
 
+static int64_t wall_offset_ms;
+
 static uint64_t read_ms(clockid_t id)
 {
     struct timespec ts = { 0 };
@@ -22,7 +24,12 @@ uint64_t clock_now_ms(void)
 
 uint64_t clock_wall_ms(void)
 {
-    return read_ms(CLOCK_REALTIME);
+    return read_ms(CLOCK_REALTIME) + (uint64_t)wall_offset_ms;
+}
+
+void clock_shift_wall(int64_t offset_ms)
+{
+    wall_offset_ms = offset_ms;
 }
 
 void clock_format_utc(uint64_t wall_ms, char *ret)

@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "coord/election.h"
+#include "master/cron/crons.h"
 #include "master/drain/drain.h"
 #include "master/predecessor.h"
 #include "master/state/nodes.h"
@@ -47,6 +48,7 @@ struct lead {
     struct updates *updates;
     struct nodes *nodes;
     struct drain *drain;
+    struct crons *crons;
     bool leading, closing;
     unsigned closes; /* Closing parts of a term, the timer, the election. */
     lead_closed_cb close_cb;
@@ -96,6 +98,11 @@ static void end_term(struct lead *lead)
         lead->closes++;
         drain_close(TAKE(lead->drain), on_part_closed, lead);
     }
+    lead->options.env->crons = NULL;
+    if (lead->crons != NULL) {
+        lead->closes++;
+        crons_close(TAKE(lead->crons), on_part_closed, lead);
+    }
     if (lead->nodes != NULL) {
         lead->closes++;
         nodes_close(TAKE(lead->nodes), on_part_closed, lead);
@@ -122,6 +129,7 @@ static void on_operations_ready(void *data)
 
     CRASH_POINT("master.lead.ready");
     lead->leading = true;
+    crons_begin(lead->crons);
     log_info("leading epoch=%lld jobs=%u tasks=%u", (long long)state_epoch(lead->state),
              HASH_COUNT(state_jobs(lead->state)), HASH_COUNT(state_tasks(lead->state)));
     lead->options.on_begin(lead, lead->options.data);
@@ -132,6 +140,7 @@ static void on_loaded(struct state *state, const struct err *err, void *data)
     struct lead *lead = data;
     struct nodes_options nodes;
     struct drain_options drain;
+    struct crons_options crons;
 
     lead->load = NULL;
     if (state == NULL) {
@@ -147,9 +156,13 @@ static void on_loaded(struct state *state, const struct err *err, void *data)
     lead->nodes = nodes_new(&nodes);
     drain = (struct drain_options){ state, lead->steer, lead->options.coordinator_retry_ms };
     lead->drain = drain_new(&drain);
+    crons = (struct crons_options){ state, lead->steer, lead->options.operations,
+                                    (int64_t)lead->options.cron_catch_up_ms };
+    lead->crons = crons_new(&crons);
     lead->options.env->state = state;
     lead->options.env->steer = lead->steer;
     lead->options.env->updates = lead->updates;
+    lead->options.env->crons = lead->crons;
     operations_lead(lead->options.operations, state, on_operations_ready, lead);
 }
 
@@ -292,6 +305,11 @@ struct state *lead_state(const struct lead *lead)
 struct updates *lead_updates(const struct lead *lead)
 {
     return lead->leading ? lead->updates : NULL;
+}
+
+struct crons *lead_crons(const struct lead *lead)
+{
+    return lead->leading ? lead->crons : NULL;
 }
 
 const json_t *lead_leader(const struct lead *lead)

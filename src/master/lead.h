@@ -13,6 +13,7 @@
 
 /* This master among the others: stands for election, and while it leads keeps the state,
  * the nodes and the operations. */
+struct crons;
 struct lead;
 
 /* The term that began to be served, or ended. */
@@ -24,6 +25,7 @@ struct lead_options {
     const char *cluster;
     uint64_t node_lost_ms, history_ms, preempt_delay_ms, preempt_every_ms;
     uint64_t coordinator_retry_ms;
+    uint64_t cron_catch_up_ms;
     struct operations *operations;
     struct opcode_env *env; /* Filled while we lead. */
     json_t *contact;        /* Borrowed: "address", "socket", "pid", "host" of this master. */
@@ -41,6 +43,9 @@ struct state *lead_state(const struct lead *lead);
 
 /* The same for the updates. */
 struct updates *lead_updates(const struct lead *lead);
+
+/* NULL together with lead_state(). */
+struct crons *lead_crons(const struct lead *lead);
 
 /* What the leading master says of itself; NULL while there is none.  Borrowed. */
 const json_t *lead_leader(const struct lead *lead);

@@ -6,6 +6,7 @@
  * to lead.
  */
 #include "base/args.h"
+#include "base/clock.h"
 #include "base/daemon.h"
 #include "base/file.h"
 #include "base/hostport.h"
@@ -26,6 +27,7 @@
 
 enum {
     NODE_LOST_MS = 60000,
+    CRON_CATCH_UP_MS = 60000,
     HISTORY_MS = 2 * 24 * 3600 * 1000,
     OP_TERM_MS = 15 * 60 * 1000,
     SESSION_MS = 10000,
@@ -37,6 +39,7 @@ struct options {
     const char *zk, *zk_auth_file, *dir, *cluster, *listen, *port_file, *token_file, *hooks_dir;
     int64_t op_term_ms, op_work_ms, history_ms, node_lost_ms, session_ms, keep_hook_runs, ready_fd;
     int64_t preempt_delay_ms, preempt_every_ms, coordinator_retry_ms;
+    int64_t cron_catch_up_ms, wall_offset_ms;
 };
 
 struct program {
@@ -169,6 +172,11 @@ static int parse(int argc, char **argv, struct options *options, struct err *err
         { "coordinator-retry-ms", 0, ARGS_INT, "MS",
           "ask a job's SLA coordinator again after a refusal (30000)",
           &options->coordinator_retry_ms, 1, INT32_MAX },
+        { "cron-catch-up-ms", 0, ARGS_INT, "MS",
+          "a cron job is started for its last tick if that is no older (60000)",
+          &options->cron_catch_up_ms, 1000, INT64_MAX / 2 },
+        { "wall-offset-ms", 0, ARGS_INT, "MS", "for tests: added to what the wall clock says (0)",
+          &options->wall_offset_ms, INT64_MIN / 4, INT64_MAX / 4 },
         { "session-ms", 0, ARGS_INT, "MS", "session timeout to the store (10000)",
           &options->session_ms, 100, 600000 },
         { "keep-hook-runs", 0, ARGS_INT, "N", "records of hook runs kept in hooks.db (200000)",
@@ -299,6 +307,7 @@ static void stand(struct program *program)
                                  .history_ms = (uint64_t)program->options.history_ms,
                                  .preempt_delay_ms = (uint64_t)program->options.preempt_delay_ms,
                                  .preempt_every_ms = (uint64_t)program->options.preempt_every_ms,
+                                 .cron_catch_up_ms = (uint64_t)program->options.cron_catch_up_ms,
                                  .operations = program->operations,
                                  .env = &program->env,
                                  .contact = program->contact,
@@ -324,6 +333,7 @@ int main(int argc, char **argv)
                                             .history_ms = HISTORY_MS,
                                             .preempt_delay_ms = PLACE_PREEMPT_DELAY_MS,
                                             .preempt_every_ms = PLACE_PREEMPT_EVERY_MS,
+                                            .cron_catch_up_ms = CRON_CATCH_UP_MS,
                                             .session_ms = SESSION_MS,
                                             .ready_fd = -1 } };
     struct err err;
@@ -334,6 +344,7 @@ int main(int argc, char **argv)
     if (code != 0) {
         return code > 0 ? 0 : err_exit_status(code);
     }
+    clock_shift_wall(program.options.wall_offset_ms);
     (void)gethostname(program.host, sizeof(program.host) - 1);
     uv_loop_init(&program.loop);
     if (start(&program, &err) < 0) {

@@ -278,6 +278,8 @@ static const struct httpd_route routes[] = {
     { "GET",  "/v1/tasks",                               api_get_tasks,      HTTPD_VIEWER, NULL },
     { "GET",  "/v1/tasks/{id}",                          api_get_task,       HTTPD_VIEWER, NULL },
     { "GET",  "/v1/tasks/{id}/logs",                     api_get_logs,       HTTPD_VIEWER, NULL },
+    { "GET",  "/v1/cron",                                api_get_crons,      HTTPD_VIEWER, NULL },
+    { "GET",  "/v1/cron/{cluster}/{role}/{env}/{name}",  api_get_cron,       HTTPD_VIEWER, NULL },
     { "GET",  "/v1/nodes",                               api_get_nodes,      HTTPD_VIEWER, NULL },
     { "GET",  "/v1/updates",                             api_get_updates,    HTTPD_VIEWER, NULL },
     { "GET",  "/v1/updates/{id}",                        api_get_update,     HTTPD_VIEWER, NULL },

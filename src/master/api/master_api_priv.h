@@ -51,6 +51,8 @@ bool master_api_query_word(struct httpd_request *req, const char *key, const cha
 void master_api_reply_list_take(struct httpd_request *req, const struct state *state, json_t *items,
                                 json_t *next);
 
+void api_get_crons(struct httpd_request *req);      /* GET /v1/cron */
+void api_get_cron(struct httpd_request *req);       /* GET /v1/cron/{cluster}/... */
 void api_get_jobs(struct httpd_request *req);       /* GET /v1/jobs */
 void api_get_job(struct httpd_request *req);        /* GET /v1/jobs/{cluster}/... */
 void api_get_tasks(struct httpd_request *req);      /* GET /v1/tasks */

@@ -66,6 +66,7 @@ static struct opcode_ref make_ref(struct op_run *run, size_t index)
         .number = op_record_number(run->record),
         .index = index,
         .user = json_str_or(run->record, "user", ""),
+        .asked_ms = json_int_or(run->record, "created_ms", 0),
         .input = json_object_get(opcode, "input"),
         .result = json_object_get(opcode, "result"),
     };

@@ -5,9 +5,12 @@
 #include "master/state/steer.h"
 #include "master/updater/updates.h"
 
+struct crons;
+
 /* What opcodes see and change of the master: all NULL while it does not lead. */
 struct opcode_env {
     struct state *state;
     struct steer *steer;
     struct updates *updates;
+    struct crons *crons;
 };

@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "master/cron/crons.h"
 #include "master/operations/opcode_common.h"
 #include "master/operations/opcode_env.h"
 #include "master/operations/opcode_step.h"
@@ -39,7 +40,8 @@ static int create_validate(const struct opcode_ref *ref, struct err *err)
 {
     CLEANUP(job_freep) struct job *job = NULL;
 
-    if (create_decode(ref, &job, err) < 0 || job_check_no_cron(job, err) < 0) {
+    if (create_decode(ref, &job, err) < 0 || job_check_no_cron(job, err) < 0 ||
+        crons_check_free(ref->env->crons, job, err) < 0) {
         return err->code;
     }
     return steer_check_create(ref->env->steer, job, err);

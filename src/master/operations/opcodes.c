@@ -7,6 +7,10 @@
 #include "base/str.h"
 
 const struct opcode *const opcodes_table[] = {
+    &opcode_cron_add,
+    &opcode_cron_remove,
+    &opcode_cron_set_params,
+    &opcode_cron_start,
     &opcode_job_create,
     &opcode_job_kill,
     &opcode_update_start,

@@ -20,6 +20,7 @@ struct opcode_ref {
     uint64_t number;
     size_t index;
     const char *user;
+    int64_t asked_ms;     /* Wall time at which the operation was accepted; 0 before. */
     const json_t *input;  /* The opcode as it was posted, "op" included. */
     const json_t *result; /* What the work answered; NULL before it. */
 };
@@ -83,8 +84,12 @@ struct opcode {
 /* The table, NULL-terminated.  Adding an opcode is one row and one file with its struct. */
 extern const struct opcode *const opcodes_table[];
 
-extern const struct opcode opcode_job_create;   /* master/operations/opcode_job.c */
-extern const struct opcode opcode_job_kill;     /* master/operations/opcode_job.c */
+extern const struct opcode opcode_job_create; /* master/operations/opcode_job.c */
+extern const struct opcode opcode_job_kill;   /* master/operations/opcode_job.c */
+extern const struct opcode opcode_cron_add;
+extern const struct opcode opcode_cron_remove;
+extern const struct opcode opcode_cron_set_params;
+extern const struct opcode opcode_cron_start;
 extern const struct opcode opcode_update_start; /* master/operations/opcode_update.c */
 extern const struct opcode opcode_update_pause;
 extern const struct opcode opcode_update_resume;

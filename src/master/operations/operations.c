@@ -682,6 +682,61 @@ void operations_submit(struct operations *ops, struct operations_request *reques
     }
 }
 
+/* --- what the master's own parts ask for ------------------------------------------ */
+
+int operations_ask(struct operations *ops, const char *id, const char *user, const json_t *opcodes,
+                   struct err *err)
+{
+    size_t max = ops->options.max_queued != 0 ? ops->options.max_queued : MAX_QUEUED;
+    CLEANUP(json_freep) json_t *body = json_object();
+    char digest[DIGEST_SHA256_HEX];
+    struct op_run *run;
+    struct op_done *done;
+
+    if (!ops->ready) {
+        return err_set(err, ERR_NOTLEADER, "this master does not lead");
+    }
+    HASH_FIND_STR(ops->by_id, id, run);
+    HASH_FIND_STR(ops->done_by_id, id, done);
+    if (run != NULL || done != NULL) {
+        return 0;
+    }
+    if (ops->queue.n_waiting >= max) {
+        return err_set(err, ERR_CONFLICT, "%zu operations are waiting; try again later", max);
+    }
+    json_put_str(body, "id", id);
+    json_put_str(body, "user", user);
+    json_put_take(body, "opcodes", json_incref((json_t *)opcodes));
+    op_record_digest(body, user, digest);
+    run = accept_request(ops, body, id, user, digest);
+    op_queue_add(&ops->queue, &run->item);
+    op_run_kick(ops);
+    return 0;
+}
+
+enum operations_fate operations_fate(struct operations *ops, const char *id)
+{
+    CLEANUP(json_freep) json_t *summary = NULL;
+    struct op_run *run;
+    struct op_done *done;
+    struct err err;
+    const char *word;
+
+    HASH_FIND_STR(ops->done_by_id, id, done);
+    if (done == NULL) {
+        HASH_FIND_STR(ops->by_id, id, run);
+        return run != NULL ? OPERATIONS_UNDER_WAY : OPERATIONS_UNKNOWN;
+    }
+    if (json_parse(done->summary, strlen(done->summary), MAX_STORED, &summary, &err) < 0) {
+        return OPERATIONS_UNKNOWN; /* We wrote it. */
+    }
+    word = json_str_or(summary, "state", "");
+    if (str_eq(word, OP_STATUS_SUCCEEDED)) {
+        return OPERATIONS_SUCCEEDED;
+    }
+    return str_eq(word, OP_STATUS_FAILED) ? OPERATIONS_FAILED : OPERATIONS_LOST;
+}
+
 /* --- reading ----------------------------------------------------------------------- */
 
 static void find_by_key(struct operations *ops, const char *key, struct op_run **ret_run,

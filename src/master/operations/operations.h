@@ -96,6 +96,26 @@ const char *operations_id(struct operations *ops, const char *key);
 json_t *operations_list(struct operations *ops, const char *job, const char *state, uint64_t before,
                         size_t limit);
 
+/* ---- What the master's own parts ask for ---- */
+
+/* The master wants these opcodes (borrowed, well-formed: nobody validates them) carried out as
+ * that user.  The operation is written with this turn, between what is changed before and after
+ * the call.  An id that is known already changes nothing, so that asking again after a crash is
+ * harmless.  ERR_NOTLEADER before ready; ERR_CONFLICT when too many wait. */
+int operations_ask(struct operations *ops, const char *id, const char *user, const json_t *opcodes,
+                   struct err *err);
+
+enum operations_fate {
+    OPERATIONS_UNKNOWN, /* Never heard of, or forgotten by the archive. */
+    OPERATIONS_UNDER_WAY,
+    OPERATIONS_SUCCEEDED,
+    OPERATIONS_FAILED,
+    OPERATIONS_LOST, /* canceled or disappeared */
+};
+
+/* What has become of it, durably. */
+enum operations_fate operations_fate(struct operations *ops, const char *id);
+
 /* Numbers for /v1/status and metrics. */
 size_t operations_count_running(const struct operations *ops);
 size_t operations_count_queued(const struct operations *ops);
