@@ -81,6 +81,7 @@ void simmaster_up(struct simmaster *master)
                                      .cluster = "sim",
                                      .node_lost_ms = master->options.node_lost_ms,
                                      .history_ms = master->options.history_ms,
+                                     .cron_catch_up_ms = 60000,
                                      .operations = master->operations,
                                      .env = &master->env,
                                      .contact = master->contact,

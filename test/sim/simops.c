@@ -12,6 +12,7 @@
  */
 #include "simops.h"
 
+#include "base/clock.h"
 #include "base/id.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -22,10 +23,19 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <uthash.h>
 #include <utlist.h>
+
+/* How an operation of a master's own ended. */
+struct simops_fate {
+    char id[37];
+    enum operations_fate fate;
+    UT_hash_handle hh;
+};
 
 struct simops {
     struct simop *list; /* In the order of asking. */
+    struct simops_fate *fates;
     simops_cb ended;
     void *data;
     struct operations *leader;
@@ -53,9 +63,24 @@ static void free_op(struct simop *op)
     free(op);
 }
 
+static void remember(struct simop *op, enum simop_status status)
+{
+    struct simops_fate *fate = mem_alloc(sizeof(*fate));
+
+    memcpy(fate->id, op->id, sizeof(fate->id));
+    fate->fate = status == SIMOP_DONE          ? OPERATIONS_SUCCEEDED
+                 : status == SIMOP_DISAPPEARED ? OPERATIONS_LOST
+                                               : OPERATIONS_FAILED;
+    HASH_ADD_STR(op->ops->fates, id, fate);
+}
+
 static void end(struct simop *op, enum simop_status status)
 {
     struct simops *ops = op->ops;
+
+    if (op->own) {
+        remember(op, status);
+    }
 
     op->status = status;
     op->master = NULL;
@@ -75,7 +100,8 @@ static struct opcode_ref ref_of(struct simop *op)
     return (struct opcode_ref){ .env = simmaster_env(op->master),
                                 .op_id = op->id,
                                 .number = 1,
-                                .user = "user",
+                                .user = op->own ? "cron" : "user",
+                                .asked_ms = op->asked_ms,
                                 .input = op->input,
                                 .result = op->result };
 }
@@ -223,13 +249,15 @@ static void kick(struct simops *ops)
     }
 }
 
-void simops_ask_take(struct simops *ops, json_t *input)
+static void add_take(struct simops *ops, const char *id, json_t *input, bool own)
 {
     struct simop *op = mem_alloc(sizeof(*op));
 
     op->ops = ops;
-    id_uuid(op->id);
+    (void)snprintf(op->id, sizeof(op->id), "%s", id);
     op->input = input;
+    op->asked_ms = (int64_t)clock_wall_ms();
+    op->own = op->valid = own;
     op->opcode = opcodes_find(opcodes_table, json_str_or(input, "op", ""));
     SIM_CHECK(op->opcode != NULL, "there is no opcode %s", json_str_or(input, "op", ""));
     if (sim_tracing()) {
@@ -238,6 +266,14 @@ void simops_ask_take(struct simops *ops, json_t *input)
         sim_trace("op %.8s is asked for: %s", op->id, text);
     }
     DL_APPEND(ops->list, op);
+}
+
+void simops_ask_take(struct simops *ops, json_t *input)
+{
+    char id[ID_UUID_SIZE];
+
+    id_uuid(id);
+    add_take(ops, id, input, false);
     kick(ops);
 }
 
@@ -274,10 +310,57 @@ struct simops *simops_make(simops_cb ended, void *data)
 
 void simops_destroy(struct simops *ops)
 {
+    struct simops_fate *fate;
+    struct simops_fate *next;
+
     while (ops->list != NULL) {
         free_op(ops->list);
     }
+    HASH_ITER(hh, ops->fates, fate, next)
+    {
+        HASH_DEL(ops->fates, fate);
+        free(fate);
+    }
     free(ops);
+}
+
+/* ---- What the master's own parts ask for ---- */
+
+static void on_kick(void *arg)
+{
+    kick(arg);
+}
+
+int operations_ask(struct operations *operations, const char *id, const char *user,
+                   const json_t *opcodes, struct err *err)
+{
+    struct simops *ops = operations->ops;
+
+    (void)user;
+    (void)err;
+    if (operations_fate(operations, id) == OPERATIONS_UNKNOWN) {
+        add_take(ops, id, json_incref(json_array_get(opcodes, 0)), true);
+        (void)sim_after(0, simmaster_proc(operations->master), on_kick, ops, "asked");
+    }
+    return 0;
+}
+
+enum operations_fate operations_fate(struct operations *operations, const char *id)
+{
+    struct simops_fate *fate;
+    const struct simop *op;
+
+    HASH_FIND_STR(operations->ops->fates, id, fate);
+    if (fate != NULL) {
+        return fate->fate;
+    }
+    DL_FOREACH(operations->ops->list, op)
+    {
+        if (str_eq(op->id, id)) {
+            return OPERATIONS_UNDER_WAY;
+        }
+    }
+    return OPERATIONS_UNKNOWN;
 }
 
 /* ---- What lead.c calls ---- */

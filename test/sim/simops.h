@@ -27,13 +27,14 @@ struct simop {
     json_t *input;
     const struct opcode *opcode;
     char *job; /* NULL: none. */
+    int64_t asked_ms;
     enum simop_status status;
     json_t *result;
     struct err err;
 
     /* Private to simops.c. */
     struct simops *ops;
-    bool valid;
+    bool valid, own;          /* own: a master asked for it. */
     struct simmaster *master; /* Where it is under way. */
     struct sim_event *event;
     struct opcode_work work;
