@@ -42,6 +42,8 @@
  *     Nodes that are the master's own machine with the master's own hooks directory are left out.
  *
  * op.cancel (notification to davit-op): stop as ruled.
+ * op.progress (notification to davit-op): the step that was asked for goes on; its deadline
+ * (work_ms) begins anew.
  *
  * Between davit-op and its worker (`davit-op --worker`, same environment variable):
  * worker.run {"op", "input", "vars"} -> {"result"}   asked once by davit-op; an error is a failure
@@ -62,6 +64,7 @@ enum { OP_PROTO_VERSION = 1 };
 #define OP_METHOD_FINISH   "op.finish"
 #define OP_METHOD_NODES    "hooks.run_on_nodes"
 #define OP_METHOD_CANCEL   "op.cancel"
+#define OP_METHOD_PROGRESS "op.progress"
 #define OP_METHOD_RUN      "worker.run"
 #define OP_METHOD_LOG      "op.log"
 

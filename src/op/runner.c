@@ -14,7 +14,8 @@
  * Failures: end of file or an error from the master at any step means that this
  * davit-op does not count any more: give_up() kills worker and hooks and exits;
  * whoever leads starts another one.  A worker's death is just an outcome, and so is work
- * that passes its deadline: it failed, and what it did stays done.
+ * that passes its deadline (which the master moves on as long as the work makes progress):
+ * it failed, and what it did stays done.
  * Invariants: the lock is held from before the first step until the process
  * ends, so a free lock means that nothing of this operation is being done.  At
  * most one of call, hooks and worker is under way.
@@ -572,6 +573,23 @@ static void on_work_late(uv_timer_t *timer)
     advance(runner, LIFE_EV_FAILED);
 }
 
+/* Work of many parts, each of which has the whole time. */
+static void serve_progress(struct rpc_request *request, const json_t *params, void *data)
+{
+    struct runner *runner = data;
+
+    (void)params;
+    if (uv_is_active((uv_handle_t *)&runner->work_timer)) {
+        (void)uv_timer_start(&runner->work_timer, on_work_late, runner->work_ms, 0);
+    }
+    rpc_reply(request, NULL);
+}
+
+static const struct rpc_method master_methods[] = {
+    { OP_METHOD_PROGRESS, serve_progress },
+    { NULL, NULL },
+};
+
 static void on_worked(const struct err *err, bool died, const json_t *result, void *data)
 {
     struct runner *runner = data;
@@ -760,6 +778,7 @@ static void start(struct runner *runner, int fd)
         .peer = "the master",
         .protocol = OP_PROTO_NAME,
         .version = OP_PROTO_VERSION,
+        .methods = master_methods,
         .on_end = on_master_gone,
         .data = runner,
     };

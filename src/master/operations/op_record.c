@@ -316,6 +316,14 @@ static void end(json_t *record, const char *state, uint64_t now_ms)
     json_put_int(record, "ended_ms", (int64_t)now_ms);
 }
 
+void op_record_log(json_t *record, size_t index, const char *message, uint64_t now_ms)
+{
+    CLEANUP(json_freep)
+    json_t *entries = json_pack("[{s:I, s:s}]", "time_ms", (json_int_t)now_ms, "message", message);
+
+    add_log(op_record_opcode(record, index), entries);
+}
+
 int op_record_finish(json_t *record, size_t index, const json_t *log, bool last, uint64_t now_ms,
                      struct err *err)
 {

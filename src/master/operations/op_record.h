@@ -67,6 +67,9 @@ int op_record_reject(json_t *record, size_t index, const char *message, struct e
 int op_record_pre_done(json_t *record, size_t index, bool refused, const char *error,
                        const char *hook, struct err *err);
 
+/* One line of its log, while it is under way. */
+void op_record_log(json_t *record, size_t index, const char *message, uint64_t now_ms);
+
 struct op_record_outcome {
     const char *status;   /* succeeded, failed, disappeared */
     const json_t *result; /* NULL, or what the worker answered. */

@@ -320,6 +320,29 @@ void opcode_work_done(struct opcode_work *work, json_t *result, const struct err
     work->done(work, result, err);
 }
 
+void opcode_work_progress(struct opcode_work *work)
+{
+    struct op_pending *pending = work->owner;
+
+    if (pending->run != NULL && pending->run->supervisor != NULL) {
+        op_supervisor_notify(pending->run->supervisor, OP_METHOD_PROGRESS);
+    }
+}
+
+void opcode_work_log(struct opcode_work *work, const char *message)
+{
+    struct op_pending *pending = work->owner;
+    struct op_run *run = pending->run;
+
+    if (run != NULL && !run->over) {
+        CLEANUP(json_freep) json_t *next = op_record_copy(run->record);
+
+        op_record_log(next, work->ref.index, message, clock_wall_ms());
+        commit_take(run, TAKE(next));
+    }
+    opcode_work_progress(work);
+}
+
 static void serve_work(struct rpc_request *request, const json_t *params, void *data)
 {
     size_t index;

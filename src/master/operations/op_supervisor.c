@@ -223,6 +223,13 @@ bool op_supervisor_died(const struct op_supervisor *supervisor)
     return supervisor->started && (child->term_signal != 0 || child->exit_code != 0);
 }
 
+void op_supervisor_notify(struct op_supervisor *supervisor, const char *method)
+{
+    if (supervisor->sm.state == UP && supervisor->rpc != NULL) {
+        rpc_notify(supervisor->rpc, method, NULL);
+    }
+}
+
 void op_supervisor_kill(struct op_supervisor *supervisor)
 {
     if (supervisor->sm.state != GONE && supervisor->started) {

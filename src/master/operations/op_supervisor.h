@@ -42,6 +42,9 @@ bool op_supervisor_is_up(const struct op_supervisor *supervisor);
 /* In ended: it did not end by itself after all was done, so that its hooks may live on. */
 bool op_supervisor_died(const struct op_supervisor *supervisor);
 
+/* Tells it so; lost when it cannot hear any more. */
+void op_supervisor_notify(struct op_supervisor *supervisor, const char *method);
+
 /* SIGKILL now; ended fires when it is gone. */
 void op_supervisor_kill(struct op_supervisor *supervisor);
 

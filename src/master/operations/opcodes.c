@@ -13,6 +13,8 @@ const struct opcode *const opcodes_table[] = {
     &opcode_cron_start,
     &opcode_job_create,
     &opcode_job_kill,
+    &opcode_job_restart,
+    &opcode_job_scale,
     &opcode_update_start,
     &opcode_update_pause,
     &opcode_update_resume,

@@ -43,6 +43,13 @@ struct opcode_work {
  * an empty object).  err NULL is success.  work may be gone when this returns. */
 void opcode_work_done(struct opcode_work *work, json_t *result, const struct err *err);
 
+/* The work goes on: its deadline begins anew.  For work that may well take longer than
+ * --op-work-ms, and that ends by itself whatever happens. */
+void opcode_work_progress(struct opcode_work *work);
+
+/* The same, and a line for the operation's log, to be seen at once. */
+void opcode_work_log(struct opcode_work *work, const char *message);
+
 /* A kind of operation.  All functions but work run at once and change nothing. */
 struct opcode {
     const char *name;        /* "OP_JOB_CREATE" */
@@ -90,6 +97,8 @@ extern const struct opcode opcode_cron_add;
 extern const struct opcode opcode_cron_remove;
 extern const struct opcode opcode_cron_set_params;
 extern const struct opcode opcode_cron_start;
+extern const struct opcode opcode_job_restart;  /* master/operations/opcode_restart.c */
+extern const struct opcode opcode_job_scale;    /* master/operations/opcode_scale.c */
 extern const struct opcode opcode_update_start; /* master/operations/opcode_update.c */
 extern const struct opcode opcode_update_pause;
 extern const struct opcode opcode_update_resume;
