@@ -58,9 +58,8 @@ static void pause_a_moment(struct cli *cli)
     (void)uv_run(&cli->loop, UV_RUN_NOWAIT);
 }
 
-/* A master that restarts is worth waiting for; the operation's id makes it safe. */
-static int request(struct cli *cli, struct client *client, const char *method, const char *path,
-                   const json_t *body, json_t **ret_result, struct err *err)
+int operation_request(struct cli *cli, struct client *client, const char *method, const char *path,
+                      const json_t *body, json_t **ret_result, struct err *err)
 {
     for (int attempt = 1;; attempt++) {
         struct err now = { 0 };
@@ -80,14 +79,14 @@ static int request(struct cli *cli, struct client *client, const char *method, c
     }
 }
 
-static bool is_over(const json_t *record)
+bool operation_is_over(const json_t *record)
 {
     const char *state = json_str_or(record, "state", "queued");
 
     return strcmp(state, "queued") != 0 && strcmp(state, "running") != 0;
 }
 
-static int verdict(const json_t *record, struct err *err)
+int operation_verdict(const json_t *record, struct err *err)
 {
     const char *state = json_str_or(record, "state", "");
     size_t i;
@@ -112,12 +111,57 @@ static int verdict(const json_t *record, struct err *err)
                    (long long)json_int_or(record, "number", 0));
 }
 
+/* What it is about, and the last it wrote into its log. */
+static char *progress_of(const json_t *record, const char *what)
+{
+    const json_t *opcodes = json_object_get(record, "opcodes");
+    const char *said = NULL;
+    size_t i;
+    json_t *opcode;
+
+    json_array_foreach(opcodes, i, opcode)
+    {
+        const json_t *log = json_object_get(opcode, "log");
+        size_t n = json_array_size(log);
+
+        said = n > 0 ? json_str_or(json_array_get(log, n - 1), "message", NULL) : said;
+    }
+    CLEANUP(mem_freep) char *shown = str_escape(said != NULL ? said : "");
+
+    return str_printf("%s: operation %lld is %s%s%s", what,
+                      (long long)json_int_or(record, "number", 0),
+                      json_str_or(record, "state", "queued"), said != NULL ? ": " : "", shown);
+}
+
+int operation_follow(struct cli *cli, struct client *client, json_t **record, const char *what,
+                     struct err *err)
+{
+    long long number = json_int_or(*record, "number", 0);
+    CLEANUP(mem_freep)
+    char *path = str_printf("/v1/operations/%s?wait=%d", json_str_or(*record, "id", ""), WAIT_MS);
+
+    while (!operation_is_over(*record)) {
+        CLEANUP(mem_freep) char *message = progress_of(*record, what);
+        json_t *next = NULL;
+
+        cli_note_interrupt("operation %lld goes on; see 'davit op wait %lld'", number, number);
+        cli_progress(cli, message);
+        if (operation_request(cli, client, "GET", path, NULL, &next, err) < 0) {
+            cli_progress(cli, NULL);
+            return err_wrap(err, "operation %lld was accepted, but cannot be followed", number);
+        }
+        json_decref(*record);
+        *record = next;
+    }
+    cli_progress(cli, NULL);
+    cli_note_interrupt(NULL);
+    return 0;
+}
+
 int operation_run(struct cli *cli, struct client *client, struct operation *operation,
                   json_t *opcode, const char *what, struct err *err)
 {
     CLEANUP(json_freep) json_t *body = json_object();
-    CLEANUP(mem_freep)
-    char *path = str_printf("/v1/operations/%s?wait=%d", operation->id, WAIT_MS);
     json_t *opcodes = json_array();
 
     (void)json_array_append_new(opcodes, opcode);
@@ -127,30 +171,12 @@ int operation_run(struct cli *cli, struct client *client, struct operation *oper
     if (operation->hook_runs != NULL) {
         json_put_take(body, "hook_runs", json_incref(operation->hook_runs));
     }
-    if (request(cli, client, "POST", "/v1/operations", body, &operation->record, err) < 0) {
+    if (operation_request(cli, client, "POST", "/v1/operations", body, &operation->record, err) <
+        0) {
         return err_code(err);
     }
-    while (!is_over(operation->record)) {
-        CLEANUP(mem_freep)
-        char *message = str_printf("%s: operation %lld is %s", what,
-                                   (long long)json_int_or(operation->record, "number", 0),
-                                   json_str_or(operation->record, "state", "queued"));
-
-        cli_note_interrupt("operation %lld goes on; see 'davit op show %lld'",
-                           (long long)json_int_or(operation->record, "number", 0),
-                           (long long)json_int_or(operation->record, "number", 0));
-        cli_progress(cli, message);
-        json_t *next = NULL;
-
-        if (request(cli, client, "GET", path, NULL, &next, err) < 0) {
-            cli_progress(cli, NULL);
-            return err_wrap(err, "operation %s was accepted, but cannot be followed",
-                            operation->id);
-        }
-        json_decref(operation->record);
-        operation->record = next;
+    if (operation_follow(cli, client, &operation->record, what, err) < 0) {
+        return err_code(err);
     }
-    cli_progress(cli, NULL);
-    cli_note_interrupt(NULL);
-    return verdict(operation->record, err);
+    return operation_verdict(operation->record, err);
 }

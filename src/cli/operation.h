@@ -11,6 +11,20 @@ struct operation {
     json_t *record;    /* The operation as the master has it at the end; NULL before. */
 };
 
+/* One call, made again for some seconds while no master answers: for requests that may be repeated.
+ * ret_result as cli_request(). */
+int operation_request(struct cli *cli, struct client *client, const char *method, const char *path,
+                      const json_t *body, json_t **ret_result, struct err *err);
+
+bool operation_is_over(const json_t *record);
+
+/* 0 when it succeeded, else as operation_run() says. */
+int operation_verdict(const json_t *record, struct err *err);
+
+/* Waits until it is over, with progress; *record is replaced by its newer versions. */
+int operation_follow(struct cli *cli, struct client *client, json_t **record, const char *what,
+                     struct err *err);
+
 void operation_init(struct operation *operation);
 void operation_fini(struct operation *operation);
 

@@ -59,9 +59,8 @@ static void fill(uint32_t *lengths, char **a, size_t n, char **b, size_t m)
         for (size_t j = m; j-- > 0;) {
             uint32_t down = lengths[(i + 1) * width + j], right = lengths[i * width + j + 1];
 
-            lengths[i * width + j] = strcmp(a[i], b[j]) == 0
-                                         ? lengths[(i + 1) * width + j + 1] + 1
-                                         : (down >= right ? down : right);
+            lengths[i * width + j] = strcmp(a[i], b[j]) == 0 ? lengths[(i + 1) * width + j + 1] + 1
+                                                             : (down >= right ? down : right);
         }
     }
 }
@@ -100,8 +99,7 @@ static void compare(struct diff *diff, const struct text *a, const struct text *
            strcmp(a->lines[a->n - 1 - tail], b->lines[b->n - 1 - tail]) == 0) {
         tail++;
     }
-    compare_middle(diff, a->lines + head, a->n - head - tail, b->lines + head,
-                   b->n - head - tail);
+    compare_middle(diff, a->lines + head, a->n - head - tail, b->lines + head, b->n - head - tail);
     for (size_t i = a->n - tail; i < a->n; i++) {
         add(diff, ' ', a->lines[i]);
     }

@@ -618,7 +618,7 @@ def test_ctrl_c_while_waiting_leaves_the_operation(cluster, run, made):
         assert status == 130, text
         assert f"creating {key}: operation" in text
         assert re.search(r"\r\033\[KERROR\] Command interrupted by user; operation (\d+) goes on; "
-                         r"see 'davit op show \1'\r\n", text)
+                         r"see 'davit op wait \1'\r\n", text)
         assert cluster.tasks(key, active=True) == []
         release.touch()
         wait_until("the job is made", lambda: cluster.tasks(key, active=True))

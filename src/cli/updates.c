@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* updates: what the verbs of updates share.
+ *
+ * The master's document of an update is in docs/architecture.md; what scripts
+ * read is the Aurora client's, and made here and in the verbs.
+ */
+
+#include "cli/updates.h"
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/str.h"
+#include "cli/operation.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { POLL_MS = 10000, UNKNOWN_STATUS = 20 }; /* The Aurora client's UNKNOWN_ERROR. */
+
+int updates_active(struct cli *cli, struct client *client, const char *key, const char *missing,
+                   json_t **ret_update, struct err *err)
+{
+    CLEANUP_BUF path = { 0 };
+    CLEANUP(json_freep) json_t *items = NULL;
+
+    buf_add_text(&path, "/v1/updates");
+    client_query(&path, "job", key);
+    client_query(&path, "active", "true");
+    if (cli_request_list(cli, client, buf_text(&path), &items, err) < 0) {
+        return err_code(err);
+    }
+    if (json_array_size(items) == 0) {
+        return err_set(err, ERR_INVALID, "%s", missing);
+    }
+    *ret_update = json_incref(json_array_get(items, 0));
+    return 0;
+}
+
+static int get(struct cli *cli, struct client *client, const char *id, const char *query,
+               json_t **ret_update, struct err *err)
+{
+    CLEANUP_BUF path = { 0 };
+
+    buf_add_text(&path, "/v1/updates");
+    client_segment(&path, id);
+    buf_add_text(&path, query);
+    return operation_request(cli, client, "GET", buf_text(&path), NULL, ret_update, err);
+}
+
+int updates_get(struct cli *cli, struct client *client, const char *key, const char *id,
+                const char *missing, json_t **ret_update, struct err *err)
+{
+    CLEANUP(json_freep) json_t *update = NULL;
+
+    if (get(cli, client, id, "", &update, err) < 0 && err->code != ERR_NOTFOUND &&
+        err->code != ERR_INVALID) {
+        return err_code(err);
+    }
+    if (update == NULL || !str_eq(json_str_or(update, "job", NULL), key)) {
+        return err_set(err, ERR_INVALID, "%s", missing);
+    }
+    *ret_update = TAKE(update);
+    return 0;
+}
+
+static void show_progress(struct cli *cli, const char *key, const json_t *update)
+{
+    const json_t *progress = json_object_get(update, "progress");
+    CLEANUP(mem_freep)
+    char *message =
+        str_printf("%s: %s, %lld done, %lld under way, %lld to come, %lld failed", key,
+                   json_str_or(update, "status", "?"), (long long)json_int_or(progress, "done", 0),
+                   (long long)json_int_or(progress, "working", 0),
+                   (long long)json_int_or(progress, "waiting", 0),
+                   (long long)json_int_or(progress, "failed", 0));
+
+    cli_progress(cli, message);
+}
+
+int updates_follow(struct cli *cli, struct client *client, const char *key, const char *id,
+                   json_t **ret_update, struct err *err)
+{
+    CLEANUP(json_freep) json_t *update = NULL;
+    CLEANUP(mem_freep) char *said = NULL;
+    CLEANUP(mem_freep) char *query = mem_strdup("");
+
+    for (;;) {
+        json_t *next = NULL;
+
+        if (get(cli, client, id, query, &next, err) < 0) {
+            cli_progress(cli, NULL);
+            return err_wrap(err, "update %s cannot be followed", id);
+        }
+        json_decref(update);
+        update = next;
+        const char *status = json_str_or(update, "status", "?");
+
+        if (!cli->json && !str_eq(status, said)) {
+            if (cli->terminal) {
+                cli_progress(cli, NULL);
+            }
+            (void)printf("Current state %s\n", status);
+            (void)fflush(stdout);
+            free(said);
+            said = mem_strdup(status);
+        }
+        if (!json_bool_or(update, "active", false)) {
+            cli_progress(cli, NULL);
+            cli_note_interrupt(NULL);
+            *ret_update = TAKE(update);
+            return 0;
+        }
+        cli_note_interrupt("the update goes on; see 'davit update wait %s'", key);
+        if (cli->terminal) {
+            show_progress(cli, key, update);
+        }
+        free(query);
+        query = str_printf("?since=%lld&wait=%d", (long long)json_int_or(update, "revision", 0),
+                           POLL_MS);
+    }
+}
+
+int updates_verdict(const struct cli *cli, const json_t *update, const char *good, const char *bad)
+{
+    const char *status = json_str_or(update, "status", "?");
+    const json_t *failure = json_object_get(update, "latest_failure");
+    CLEANUP(mem_freep) char *reason = cli_shown(failure, "reason", "");
+
+    if (cli->json) {
+        CLEANUP(json_freep) json_t *doc = updates_json(update);
+
+        cli_print_json(doc);
+    }
+    if (strcmp(status, good) == 0) {
+        return 0;
+    }
+    if (json_is_object(failure)) {
+        (void)fprintf(stderr, "Latest failure: instance %lld %s\n",
+                      (long long)json_int_or(failure, "instance", -1), reason);
+    }
+    return strcmp(status, bad) == 0 ? err_exit_status(ERR_FAILED) : UNKNOWN_STATUS;
+}
+
+static json_t *events_json(const json_t *update)
+{
+    json_t *events = json_array();
+    size_t i;
+    json_t *event;
+
+    json_array_foreach(json_object_get(update, "events"), i, event)
+    {
+        json_t *shown = json_object();
+
+        json_put_str(shown, "status", json_str_or(event, "status", "?"));
+        json_put_int(shown, "timestampMs", json_int_or(event, "time_ms", 0));
+        json_put_str(shown, "message", json_str_or(event, "message", NULL));
+        (void)json_array_append_new(events, shown);
+    }
+    return events;
+}
+
+static json_t *instance_events_json(const json_t *update)
+{
+    json_t *events = json_array();
+    size_t i;
+    json_t *event;
+
+    json_array_foreach(json_object_get(update, "instance_events"), i, event)
+    {
+        json_t *shown = json_object();
+
+        json_put_int(shown, "instance", json_int_or(event, "instance", -1));
+        json_put_int(shown, "timestamp", json_int_or(event, "time_ms", 0));
+        json_put_str(shown, "action", json_str_or(event, "action", "?"));
+        (void)json_array_append_new(events, shown);
+    }
+    return events;
+}
+
+static json_t *metadata_json(const json_t *update)
+{
+    json_t *metadata = json_array();
+    size_t i;
+    json_t *item;
+
+    json_array_foreach(json_object_get(update, "metadata"), i, item)
+    {
+        json_t *shown = json_object();
+
+        json_put_str(shown, json_str_or(item, "key", ""), json_str_or(item, "value", ""));
+        (void)json_array_append_new(metadata, shown);
+    }
+    return metadata;
+}
+
+json_t *updates_json(const json_t *update)
+{
+    const json_t *failure = json_object_get(update, "latest_failure");
+    json_t *doc = json_object();
+    char modified[UPDATES_TIME_SIZE];
+
+    updates_time(json_int_or(update, "modified_ms", 0), modified);
+    json_put_str(doc, "updateId", json_str_or(update, "id", "?"));
+    json_put_str(doc, "job", json_str_or(update, "job", "?"));
+    json_put_int(doc, "started", json_int_or(update, "created_ms", 0));
+    json_put_str(doc, "last_modified", modified);
+    json_put_str(doc, "status", json_str_or(update, "status", "?"));
+    json_put_take(doc, "update_events", events_json(update));
+    json_put_take(doc, "instance_update_events", instance_events_json(update));
+    json_put_take(doc, "metadata", metadata_json(update));
+    if (json_is_object(failure)) {
+        json_put_take(doc, "latest_failure", json_incref((json_t *)failure));
+    }
+    return doc;
+}
+
+char *updates_url(const struct cli *cli, const struct cli_key *key, const char *id)
+{
+    CLEANUP(mem_freep) char *job = cli_job_url(cli, key);
+
+    return str_printf("%s/update/%s", job, id);
+}
+
+void updates_time(int64_t wall_ms, char *ret)
+{
+    char utc[CLOCK_UTC_SIZE];
+
+    clock_format_utc((uint64_t)(wall_ms > 0 ? wall_ms : 0), utc);
+    (void)snprintf(ret, UPDATES_TIME_SIZE, "%.*s", UPDATES_TIME_SIZE - 1, utc);
+}
