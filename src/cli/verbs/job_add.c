@@ -16,8 +16,7 @@
 #include <string.h>
 
 static const struct verb_option options[] = {
-    { "bind", 0, ARGS_LIST, "NAME=VALUE", "bind a Pystachio reference (repeatable)", NULL, 0, 0 },
-    { "read-json", 0, ARGS_FLAG, NULL, "FILE is JSON", NULL, 0, 0 },
+    HOOKED_FILE_OPTIONS,
     { "config", 0, ARGS_TEXT, "FILE", "a configuration whose client hooks run", NULL, 0, 0 },
     { "open-browser", 0, ARGS_FLAG, NULL, "accepted; no browser is opened", NULL, 0, 0 },
     { "wait-until", 0, ARGS_TEXT, "PENDING|RUNNING|FINISHED",

@@ -13,8 +13,7 @@
 #include <stdio.h>
 
 static const struct verb_option options[] = {
-    { "bind", 0, ARGS_LIST, "NAME=VALUE", "bind a Pystachio reference (repeatable)", NULL, 0, 0 },
-    { "read-json", 0, ARGS_FLAG, NULL, "FILE is JSON", NULL, 0, 0 },
+    HOOKED_FILE_OPTIONS,
     { "from", 0, ARGS_TEXT, "KEY", "compare with this job instead of the one of that key", NULL, 0,
       0 },
     { 0 },

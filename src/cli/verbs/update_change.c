@@ -16,12 +16,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#define COMMON_OPTIONS                                                                             \
-    { "bind", 0, ARGS_LIST, "NAME=VALUE", "bind a Pystachio reference (repeatable)", NULL, 0, 0 }, \
-        { "read-json", 0, ARGS_FLAG, NULL, "FILE is JSON", NULL, 0, 0 },                           \
-        { "config", 0, ARGS_TEXT, "FILE", "a configuration whose client hooks run", NULL, 0, 0 },  \
-    {                                                                                              \
-        "message", 'm', ARGS_TEXT, "TEXT", "why, for the update's events", NULL, 0, 0              \
+#define COMMON_OPTIONS                                                                            \
+    HOOKED_FILE_OPTIONS,                                                                          \
+        { "config", 0, ARGS_TEXT, "FILE", "a configuration whose client hooks run", NULL, 0, 0 }, \
+    {                                                                                             \
+        "message", 'm', ARGS_TEXT, "TEXT", "why, for the update's events", NULL, 0, 0             \
     }
 
 static const struct verb_option options[] = { COMMON_OPTIONS, { 0 } };

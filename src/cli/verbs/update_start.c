@@ -18,8 +18,7 @@
 #define UPDATE_ID_KEY "org.apache.aurora.client.update_id"
 
 static const struct verb_option options[] = {
-    { "bind", 0, ARGS_LIST, "NAME=VALUE", "bind a Pystachio reference (repeatable)", NULL, 0, 0 },
-    { "read-json", 0, ARGS_FLAG, NULL, "FILE is JSON", NULL, 0, 0 },
+    HOOKED_FILE_OPTIONS,
     { "open-browser", 0, ARGS_FLAG, NULL, "accepted; no browser is opened", NULL, 0, 0 },
     { "message", 'm', ARGS_TEXT, "TEXT", "why, for the update's events", NULL, 0, 0 },
     { "wait", 0, ARGS_FLAG, NULL, "wait until the update has ended", NULL, 0, 0 },
