@@ -10,7 +10,7 @@
 #include "cli/cli.h"
 #include "cli/hooked.h"
 #include "cli/refused.h"
-#include "cli/updates.h"
+#include "cli/update_view.h"
 #include "cli/verbs.h"
 
 #include <stdio.h>
@@ -118,8 +118,8 @@ static int run_change(struct verb_call *call, const struct kind *kind, bool wait
     if (file != NULL && hooked_load(call, file, text, &config, &selected, err) < 0) {
         return err->code == ERR_USAGE ? err_code(err) : hooked_config_failed(config, err);
     }
-    if (updates_active(call->cli, client, text, "No active update found for this job.", &update,
-                       err) < 0) {
+    if (update_view_active(call->cli, client, text, "No active update found for this job.", &update,
+                           err) < 0) {
         return err_code(err);
     }
     change.key = text;
@@ -136,10 +136,10 @@ static int run_change(struct verb_call *call, const struct kind *kind, bool wait
     if (!wait) {
         return 0;
     }
-    if (updates_follow(call->cli, client, text, change.id, &last, err) < 0) {
+    if (update_view_follow(call->cli, client, text, change.id, &last, err) < 0) {
         return err_code(err);
     }
-    return updates_verdict(call->cli, last, "ROLLED_BACK", "ROLLED_FORWARD");
+    return update_view_verdict(call->cli, last, "ROLLED_BACK", "ROLLED_FORWARD");
 }
 
 static int run_update_pause(struct verb_call *call, struct err *err)

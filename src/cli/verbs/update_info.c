@@ -7,14 +7,14 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "cli/cli.h"
-#include "cli/updates.h"
+#include "cli/update_view.h"
 #include "cli/verbs.h"
 
 #include <stdio.h>
 
 static void print_events(const json_t *update)
 {
-    char when[UPDATES_TIME_SIZE];
+    char when[UPDATE_VIEW_TIME_SIZE];
     size_t i;
     json_t *event;
 
@@ -23,7 +23,7 @@ static void print_events(const json_t *update)
     {
         CLEANUP(mem_freep) char *message = cli_shown(event, "message", "");
 
-        updates_time(json_int_or(event, "time_ms", 0), when);
+        update_view_time(json_int_or(event, "time_ms", 0), when);
         (void)printf("  Status: %s at %s\n", json_str_or(event, "status", "?"), when);
         if (message[0] != 0) {
             (void)printf("      message: %s\n", message);
@@ -33,7 +33,7 @@ static void print_events(const json_t *update)
 
 static void print_instance_events(const json_t *update)
 {
-    char when[UPDATES_TIME_SIZE];
+    char when[UPDATE_VIEW_TIME_SIZE];
     size_t i;
     json_t *event;
 
@@ -43,7 +43,7 @@ static void print_instance_events(const json_t *update)
     (void)printf("Instance events:\n");
     json_array_foreach(json_object_get(update, "instance_events"), i, event)
     {
-        updates_time(json_int_or(event, "time_ms", 0), when);
+        update_view_time(json_int_or(event, "time_ms", 0), when);
         (void)printf("  Instance %lld at %s: %s\n", (long long)json_int_or(event, "instance", -1),
                      when, json_str_or(event, "action", "?"));
     }
@@ -70,10 +70,10 @@ static void print_metadata(const json_t *update)
 static void print_update(const json_t *update)
 {
     const json_t *failure = json_object_get(update, "latest_failure");
-    char started[UPDATES_TIME_SIZE], modified[UPDATES_TIME_SIZE];
+    char started[UPDATE_VIEW_TIME_SIZE], modified[UPDATE_VIEW_TIME_SIZE];
 
-    updates_time(json_int_or(update, "created_ms", 0), started);
-    updates_time(json_int_or(update, "modified_ms", 0), modified);
+    update_view_time(json_int_or(update, "created_ms", 0), started);
+    update_view_time(json_int_or(update, "modified_ms", 0), modified);
     (void)printf("Job: %s, UpdateID: %s\n", json_str_or(update, "job", "?"),
                  json_str_or(update, "id", "?"));
     (void)printf("Started %s, last activity: %s\n", started, modified);
@@ -105,18 +105,18 @@ static int run_update_info(struct verb_call *call, struct err *err)
     }
     text = cli_key_text(&key);
     if (id == NULL) {
-        if (updates_active(call->cli, client, text, "There is no active update for this job.",
-                           &active, err) < 0) {
+        if (update_view_active(call->cli, client, text, "There is no active update for this job.",
+                               &active, err) < 0) {
             return err_code(err);
         }
         id = json_str_or(active, "id", "");
     }
     missing = str_printf("There is no update for key: %s/%s", text, id);
-    if (updates_get(call->cli, client, text, id, missing, &update, err) < 0) {
+    if (update_view_get(call->cli, client, text, id, missing, &update, err) < 0) {
         return err_code(err);
     }
     if (call->cli->json) {
-        CLEANUP(json_freep) json_t *doc = updates_json(update);
+        CLEANUP(json_freep) json_t *doc = update_view_json(update);
 
         cli_print_json(doc);
     } else {

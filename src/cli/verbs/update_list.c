@@ -7,7 +7,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "cli/cli.h"
-#include "cli/updates.h"
+#include "cli/update_view.h"
 #include "cli/verbs.h"
 
 #include <stdio.h>
@@ -46,7 +46,7 @@ static int join_status(const struct verb_call *call, char **ret_words, struct er
 }
 
 struct row {
-    char started[UPDATES_TIME_SIZE], modified[UPDATES_TIME_SIZE];
+    char started[UPDATE_VIEW_TIME_SIZE], modified[UPDATE_VIEW_TIME_SIZE];
     const char *job, *id, *status, *user;
 };
 
@@ -59,8 +59,8 @@ static struct row row_of(const json_t *update)
         .user = json_str_or(update, "user", "-"),
     };
 
-    updates_time(json_int_or(update, "created_ms", 0), row.started);
-    updates_time(json_int_or(update, "modified_ms", 0), row.modified);
+    update_view_time(json_int_or(update, "created_ms", 0), row.started);
+    update_view_time(json_int_or(update, "modified_ms", 0), row.modified);
     return row;
 }
 

@@ -7,7 +7,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "cli/cli.h"
-#include "cli/updates.h"
+#include "cli/update_view.h"
 #include "cli/verbs.h"
 
 #include <stdio.h>
@@ -28,11 +28,11 @@ static int run_update_pulse(struct verb_call *call, struct err *err)
     }
     text = cli_key_text(&key);
     if (call->n_operands > 1) {
-        rv = updates_get(call->cli, client, text, call->operands[1], "Job update not found.",
-                         &update, err);
+        rv = update_view_get(call->cli, client, text, call->operands[1], "Job update not found.",
+                             &update, err);
     } else {
-        rv = updates_active(call->cli, client, text, "No active update found for this job.",
-                            &update, err);
+        rv = update_view_active(call->cli, client, text, "No active update found for this job.",
+                                &update, err);
     }
     if (rv < 0) {
         return err_code(err);

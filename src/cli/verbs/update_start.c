@@ -10,7 +10,7 @@
 #include "cli/hooked.h"
 #include "cli/preview.h"
 #include "cli/refused.h"
-#include "cli/updates.h"
+#include "cli/update_view.h"
 #include "cli/verbs.h"
 
 #include <stdio.h>
@@ -86,7 +86,7 @@ static int report(struct start *start, struct client *client, const struct cli_k
         return 0;
     }
     if (!cli->json) {
-        CLEANUP(mem_freep) char *url = updates_url(cli, key, id);
+        CLEANUP(mem_freep) char *url = update_view_url(cli, key, id);
 
         (void)printf("Job update has started. View your update progress at %s\n", url);
         (void)fflush(stdout);
@@ -94,10 +94,10 @@ static int report(struct start *start, struct client *client, const struct cli_k
     if (!wait) {
         return 0;
     }
-    if (updates_follow(cli, client, text, id, &update, err) < 0) {
+    if (update_view_follow(cli, client, text, id, &update, err) < 0) {
         return err_code(err);
     }
-    return updates_verdict(cli, update, "ROLLED_FORWARD", "ROLLED_BACK");
+    return update_view_verdict(cli, update, "ROLLED_FORWARD", "ROLLED_BACK");
 }
 
 static int start_now(struct start *start, struct client *client, const struct cli_key *key,

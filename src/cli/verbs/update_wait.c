@@ -6,7 +6,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "cli/cli.h"
-#include "cli/updates.h"
+#include "cli/update_view.h"
 #include "cli/verbs.h"
 
 static int run_update_wait(struct verb_call *call, struct err *err)
@@ -24,17 +24,17 @@ static int run_update_wait(struct verb_call *call, struct err *err)
     }
     text = cli_key_text(&key);
     if (call->n_operands > 1) {
-        rv = updates_get(call->cli, client, text, call->operands[1], "Job update not found.",
-                         &update, err);
+        rv = update_view_get(call->cli, client, text, call->operands[1], "Job update not found.",
+                             &update, err);
     } else {
-        rv = updates_active(call->cli, client, text, "No active update found for this job.",
-                            &update, err);
+        rv = update_view_active(call->cli, client, text, "No active update found for this job.",
+                                &update, err);
     }
-    if (rv < 0 ||
-        updates_follow(call->cli, client, text, json_str_or(update, "id", ""), &last, err) < 0) {
+    if (rv < 0 || update_view_follow(call->cli, client, text, json_str_or(update, "id", ""), &last,
+                                     err) < 0) {
         return err_code(err);
     }
-    return updates_verdict(call->cli, last, "ROLLED_FORWARD", "ROLLED_BACK");
+    return update_view_verdict(call->cli, last, "ROLLED_FORWARD", "ROLLED_BACK");
 }
 
 const struct verb verb_update_wait = {

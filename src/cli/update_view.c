@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* updates: what the verbs of updates share.
+/* update_view: what the verbs of updates share.
  *
  * The master's document of an update is in docs/architecture.md; what scripts
  * read is the Aurora client's, and made here and in the verbs.
  */
 
-#include "cli/updates.h"
+#include "cli/update_view.h"
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -19,8 +19,8 @@
 
 enum { POLL_MS = 10000, UNKNOWN_STATUS = 20 }; /* The Aurora client's UNKNOWN_ERROR. */
 
-int updates_active(struct cli *cli, struct client *client, const char *key, const char *missing,
-                   json_t **ret_update, struct err *err)
+int update_view_active(struct cli *cli, struct client *client, const char *key, const char *missing,
+                       json_t **ret_update, struct err *err)
 {
     CLEANUP_BUF path = { 0 };
     CLEANUP(json_freep) json_t *items = NULL;
@@ -49,8 +49,8 @@ static int get(struct cli *cli, struct client *client, const char *id, const cha
     return operation_request(cli, client, "GET", buf_text(&path), NULL, ret_update, err);
 }
 
-int updates_get(struct cli *cli, struct client *client, const char *key, const char *id,
-                const char *missing, json_t **ret_update, struct err *err)
+int update_view_get(struct cli *cli, struct client *client, const char *key, const char *id,
+                    const char *missing, json_t **ret_update, struct err *err)
 {
     CLEANUP(json_freep) json_t *update = NULL;
 
@@ -79,8 +79,8 @@ static void show_progress(struct cli *cli, const char *key, const json_t *update
     cli_progress(cli, message);
 }
 
-int updates_follow(struct cli *cli, struct client *client, const char *key, const char *id,
-                   json_t **ret_update, struct err *err)
+int update_view_follow(struct cli *cli, struct client *client, const char *key, const char *id,
+                       json_t **ret_update, struct err *err)
 {
     CLEANUP(json_freep) json_t *update = NULL;
     CLEANUP(mem_freep) char *said = NULL;
@@ -122,14 +122,15 @@ int updates_follow(struct cli *cli, struct client *client, const char *key, cons
     }
 }
 
-int updates_verdict(const struct cli *cli, const json_t *update, const char *good, const char *bad)
+int update_view_verdict(const struct cli *cli, const json_t *update, const char *good,
+                        const char *bad)
 {
     const char *status = json_str_or(update, "status", "?");
     const json_t *failure = json_object_get(update, "latest_failure");
     CLEANUP(mem_freep) char *reason = cli_shown(failure, "reason", "");
 
     if (cli->json) {
-        CLEANUP(json_freep) json_t *doc = updates_json(update);
+        CLEANUP(json_freep) json_t *doc = update_view_json(update);
 
         cli_print_json(doc);
     }
@@ -195,13 +196,13 @@ static json_t *metadata_json(const json_t *update)
     return metadata;
 }
 
-json_t *updates_json(const json_t *update)
+json_t *update_view_json(const json_t *update)
 {
     const json_t *failure = json_object_get(update, "latest_failure");
     json_t *doc = json_object();
-    char modified[UPDATES_TIME_SIZE];
+    char modified[UPDATE_VIEW_TIME_SIZE];
 
-    updates_time(json_int_or(update, "modified_ms", 0), modified);
+    update_view_time(json_int_or(update, "modified_ms", 0), modified);
     json_put_str(doc, "updateId", json_str_or(update, "id", "?"));
     json_put_str(doc, "job", json_str_or(update, "job", "?"));
     json_put_int(doc, "started", json_int_or(update, "created_ms", 0));
@@ -216,17 +217,17 @@ json_t *updates_json(const json_t *update)
     return doc;
 }
 
-char *updates_url(const struct cli *cli, const struct cli_key *key, const char *id)
+char *update_view_url(const struct cli *cli, const struct cli_key *key, const char *id)
 {
     CLEANUP(mem_freep) char *job = cli_job_url(cli, key);
 
     return str_printf("%s/update/%s", job, id);
 }
 
-void updates_time(int64_t wall_ms, char *ret)
+void update_view_time(int64_t wall_ms, char *ret)
 {
     char utc[CLOCK_UTC_SIZE];
 
     clock_format_utc((uint64_t)(wall_ms > 0 ? wall_ms : 0), utc);
-    (void)snprintf(ret, UPDATES_TIME_SIZE, "%.*s", UPDATES_TIME_SIZE - 1, utc);
+    (void)snprintf(ret, UPDATE_VIEW_TIME_SIZE, "%.*s", UPDATE_VIEW_TIME_SIZE - 1, utc);
 }
