@@ -10,6 +10,7 @@
 #include "base/digest.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "model/job_health.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -403,7 +404,8 @@ int job_decode(const json_t *doc, struct job **ret_job, struct err *err)
         return err->code;
     }
     if (job_check_env(job->key.env, err) < 0 || check_numbers(job, err) < 0 ||
-        check_processes(job, err) < 0 || check_policies(job, err) < 0 || check_size(job, err) < 0) {
+        check_processes(job, err) < 0 || check_policies(job, err) < 0 ||
+        job_health_check(doc, err) < 0 || check_size(job, err) < 0) {
         return err->code;
     }
     *ret_job = TAKE(job);

@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "model/endpoint.h"
+#include "model/job_health.h"
 #include "model/yaml.h"
 
 #include <string.h>
@@ -48,24 +49,6 @@ unsigned pod_shard(const char *name)
     return hash % POD_SHARDS;
 }
 
-/* Only what is in force: most tasks have neither, and the store keeps every intent. */
-static void add_health(json_t *config, const struct job *job)
-{
-    const json_t *ports = json_object_get(config, "ports");
-    json_t *health = json_object_get(job->doc, "health_check_config");
-    json_t *lifecycle = json_object_get(job->doc, "lifecycle");
-    const json_t *checker = json_object_get(health, "health_checker");
-    const json_t *http = json_object_get(lifecycle, "http");
-
-    if (json_is_object(json_object_get(checker, "shell")) ||
-        (json_is_object(health) && json_object_get(ports, "health") != NULL)) {
-        json_put_take(config, "health", json_incref(health));
-    }
-    if (json_is_object(http) && json_object_get(ports, json_str_or(http, "port", "health"))) {
-        json_put_take(config, "lifecycle", json_incref(lifecycle));
-    }
-}
-
 static json_t *davit_config(const struct job *job, const struct task *task, const char *hostname,
                             const struct pod_stop *stop)
 {
@@ -92,7 +75,7 @@ static json_t *davit_config(const struct job *job, const struct task *task, cons
     if (endpoint_announced(announce)) {
         json_put_take(config, "announce", json_incref((json_t *)announce));
     }
-    add_health(config, job);
+    job_health_add(job->doc, config);
     json_put_str(config, "hostname", hostname);
     json_put_take(config, "resources", resources);
     json_put_take(config, "task", json_incref(job->task));

@@ -49,6 +49,30 @@ static void task_is_read(void **state)
     assert_string_equal(intent->op_id, "op-1");
 }
 
+static void a_stop_with_a_ladder_may_take_longer(void **state)
+{
+    static const struct {
+        const char *lifecycle;
+        uint64_t wait_ms;
+    } cases[] = {
+        { "{}", 7000 },
+        { "{http: {}}", 7000 + 5000 + 5000 + 2000 },
+        { "{http: {graceful_shutdown_wait_secs: 0.5, shutdown_wait_secs: 0}}", 9500 },
+        { "{http: {graceful_shutdown_wait_secs: 1000, shutdown_wait_secs: 1e30}}", 120000 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        CLEANUP(intent_freep) struct intent *intent = NULL;
+        CLEANUP(mem_freep)
+        char *text = str_printf("%s    lifecycle: %s\n", TASK, cases[i].lifecycle);
+        struct err err = { 0 };
+
+        assert_int_equal(parse("t1", text, &intent, &err), 0);
+        assert_int_equal(intent->wait_ms, cases[i].wait_ms);
+    }
+}
+
 static void stop_is_read_with_its_reason(void **state)
 {
     CLEANUP(intent_freep) struct intent *intent = NULL;
@@ -130,6 +154,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(task_is_read),
+        cmocka_unit_test(a_stop_with_a_ladder_may_take_longer),
         cmocka_unit_test(stop_is_read_with_its_reason),
         cmocka_unit_test(malformed_is_refused_with_a_reason),
         cmocka_unit_test(names_that_are_no_file_names_are_refused),

@@ -110,6 +110,21 @@ static void bad_jobs_are_refused_in_auroras_words(void **state)
            "Only mail may use hosts dedicated for that role.");
     refuse("sla_policy", json_pack("{s:f,s:i}", "percentage", 95.0, "duration_secs", 60),
            "Tier 'preemptible' does not support SlaPolicy.");
+    refuse("health_check_config", json_pack("{s:f}", "interval_secs", -1.5),
+           "Invalid value (-1.5) specified for interval_secs. Value cannot be less than 0.");
+    refuse("health_check_config", json_pack("{s:i}", "max_consecutive_failures", -1),
+           "Invalid value (-1) specified for max_consecutive_failures. Value cannot be less than "
+           "0.");
+    refuse("health_check_config", json_pack("{s:i}", "timeout_secs", 3601), "more than 3600");
+    refuse("health_check_config", json_pack("{s:s}", "interval_secs", "often"), "a number");
+    refuse("health_check_config", json_pack("{s:{s:{}}}", "health_checker", "shell"),
+           "ShellHealthChecker[shell_command] is required.");
+    refuse("health_check_config",
+           json_pack("{s:{s:{s:i}}}", "health_checker", "http", "endpoint", 1),
+           "endpoint must be a text");
+    refuse("lifecycle", json_pack("{s:{s:i}}", "http", "shutdown_wait_secs", -3),
+           "Invalid value (-3) specified for shutdown_wait_secs.");
+    refuse("lifecycle", json_pack("{s:i}", "http", 1), "http lifecycle must be an object");
     refuse("task", json_integer(3), "Task required");
     refuse("task.processes", json_array(), "Processes required");
     refuse("task.processes", json_pack("[{s:s,s:s}]", "name", "a/b", "cmdline", "x"),
@@ -243,6 +258,57 @@ static void the_manifest_says_what_is_wanted(void **state)
     task_fini(&task);
 }
 
+static json_t *health_in_manifest(json_t *doc, const char *port, const char *member)
+{
+    CLEANUP(job_freep) struct job *job = NULL;
+    CLEANUP(mem_freep) char *text = NULL;
+    CLEANUP(json_freep) json_t *parsed = NULL;
+    struct err err = { 0 };
+    struct task task;
+
+    assert_int_equal(job_decode(doc, &job, &err), 0);
+    task_init(&task);
+    task.id = task_make_id("www", "devel", "hello", 1);
+    task.job = mem_strdup(job->key_text);
+    task_add_port(&task, port, 31000);
+    text = pod_manifest(job, &task, "node1", NULL);
+    assert_int_equal(yaml_parse(text, strlen(text), 100000, &parsed, &err), 0);
+    task_fini(&task);
+    return json_incref(
+        json_object_get(json_object_get(json_object_get(parsed, "config"), "davit"), member));
+}
+
+static void the_manifest_has_health_and_lifecycle_only_where_they_are_in_force(void **state)
+{
+    (void)state;
+    CLEANUP(json_freep) json_t *doc = hello();
+    CLEANUP(json_freep) json_t *none = NULL;
+    CLEANUP(json_freep) json_t *http = NULL;
+    CLEANUP(json_freep) json_t *shell = NULL;
+    CLEANUP(json_freep) json_t *ladder = NULL;
+    CLEANUP(json_freep) json_t *no_ladder = NULL;
+    CLEANUP(json_freep) json_t *aliased = NULL;
+
+    json_put_take(doc, "lifecycle", json_pack("{s:{s:s}}", "http", "port", "admin"));
+    json_put_take(doc, "health_check_config",
+                  json_pack("{s:i, s:{s:{}}}", "interval_secs", 3, "health_checker", "http"));
+    none = health_in_manifest(doc, "http", "health");
+    assert_null(none);
+    http = health_in_manifest(doc, "health", "health");
+    assert_true(json_equal(http, json_object_get(doc, "health_check_config")));
+    no_ladder = health_in_manifest(doc, "health", "lifecycle");
+    assert_null(no_ladder);
+    ladder = health_in_manifest(doc, "admin", "lifecycle");
+    assert_true(json_equal(ladder, json_object_get(doc, "lifecycle")));
+    json_put_take(doc, "announce", json_pack("{s:{s:s}}", "portmap", "health", "admin"));
+    aliased = health_in_manifest(doc, "admin", "health"); /* By its other name. */
+    assert_non_null(aliased);
+    json_put_take(doc, "health_check_config",
+                  json_pack("{s:{s:{s:s}}}", "health_checker", "shell", "shell_command", "true"));
+    shell = health_in_manifest(doc, "http", "health");
+    assert_non_null(shell);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -255,6 +321,7 @@ int main(void)
         cmocka_unit_test(staging_environments_have_numbers),
         cmocka_unit_test(keys_and_patterns),
         cmocka_unit_test(the_manifest_says_what_is_wanted),
+        cmocka_unit_test(the_manifest_has_health_and_lifecycle_only_where_they_are_in_force),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -74,6 +74,73 @@ static void defaults_are_auroras(void **state)
     assert_int_equal(strlen(task->token), 32);
 }
 
+#define WITH(members)                                                                          \
+    "{\"v\":1,\"id\":\"t\",\"instance\":2,\"ports\":{\"health\":4711,\"admin\":4712}," members \
+    ",\"task\":{\"processes\":[{\"name\":\"a\",\"cmdline\":\"true\"}]}}"
+
+static void checks_and_ladders_have_auroras_defaults(void **state)
+{
+    (void)state;
+    CLEANUP(taskfile_freep) struct taskfile *task = NULL;
+    CLEANUP(taskfile_freep) struct taskfile *other = NULL;
+    struct err err = { 0 };
+
+    assert_int_equal(parse(WITH("\"health\":{},\"lifecycle\":{\"http\":{}}"), &task, &err), 0);
+    const struct taskfile_check *check = task->check;
+    assert_null(check->command);
+    assert_int_equal(check->port, 4711);
+    assert_string_equal(check->endpoint, "/health");
+    assert_string_equal(check->expected, "ok");
+    assert_int_equal(check->expected_code, 0);
+    assert_int_equal(check->timeout_ms, 1000);
+    assert_int_equal(check->health.initial_interval_ms, 15000);
+    assert_int_equal(check->health.interval_ms, 10000);
+    assert_int_equal(check->health.max_consecutive_failures, 0);
+    assert_int_equal(check->health.min_consecutive_successes, 1);
+    const struct taskfile_ladder *ladder = task->ladder;
+    assert_int_equal(ladder->port, 4711);
+    assert_string_equal(ladder->graceful_path, "/quitquitquit");
+    assert_string_equal(ladder->shutdown_path, "/abortabortabort");
+    assert_int_equal(ladder->graceful_wait_ms, 5000);
+    assert_int_equal(ladder->shutdown_wait_ms, 5000);
+    assert_int_equal(ladder->total_ms, 12000);
+
+    assert_int_equal(
+        parse(WITH("\"health\":{\"health_checker\":{\"http\":{},\"shell\":{\"shell_command\":"
+                   "\"try {{mesos.instance}} {{thermos.ports[admin]}}\"}},\"interval_secs\":0.25,"
+                   "\"max_consecutive_failures\":3.0},"
+                   "\"lifecycle\":{\"http\":{\"port\":\"admin\",\"shutdown_wait_secs\":0.5}}"),
+              &other, &err),
+        0);
+    assert_string_equal(other->check->command, "try 2 4712");
+    assert_int_equal(other->check->health.interval_ms, 250);
+    assert_int_equal(other->check->health.max_consecutive_failures, 3);
+    assert_int_equal(other->ladder->port, 4712);
+    assert_int_equal(other->ladder->total_ms, 7500);
+}
+
+static void without_a_port_there_is_nobody_to_ask(void **state)
+{
+    (void)state;
+    static const char *const cases[] = {
+        WITH("\"env\":{}"),
+        WITH("\"lifecycle\":{}"),
+        WITH("\"lifecycle\":{\"http\":null},\"health\":null"),
+        WITH("\"lifecycle\":{\"http\":{\"port\":\"http\"}}"),
+        "{\"v\":1,\"id\":\"t\",\"health\":{},\"lifecycle\":{\"http\":{}},"
+        "\"task\":{\"processes\":[{\"name\":\"a\",\"cmdline\":\"true\"}]}}",
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        CLEANUP(taskfile_freep) struct taskfile *task = NULL;
+        struct err err = { 0 };
+
+        assert_int_equal(parse(cases[i], &task, &err), 0);
+        assert_null(task->check);
+        assert_null(task->ladder);
+    }
+}
+
 /* Each with what the message must name. */
 static void what_is_wrong_is_named(void **state)
 {
@@ -93,6 +160,11 @@ static void what_is_wrong_is_named(void **state)
         { "{\"v\":1,\"id\":\"t\",\"run_as\":{\"uid\":-1,\"gid\":1},\"task\":{}}", "'uid'" },
         { "{\"v\":1,\"id\":\"t\",\"resources\":{\"cpu\":\"1\"},\"task\":{}}", "'cpu'" },
         { "{\"v\":1,\"id\":\"t\",\"resources\":{\"cpu\":-1},\"task\":{}}", "'cpu'" },
+        { WITH("\"health\":1"), "'health'" },
+        { WITH("\"health\":{\"interval_secs\":-1}"), "'interval_secs'" },
+        { WITH("\"health\":{\"max_consecutive_failures\":-1}"), "'max_consecutive_failures'" },
+        { WITH("\"health\":{\"health_checker\":{\"shell\":{}}}"), "'shell_command'" },
+        { WITH("\"lifecycle\":{\"http\":{\"shutdown_wait_secs\":\"x\"}}"), "'shutdown_wait_secs'" },
         { "{\"v\":1,\"id\":\"t\",\"task\":{}}", "'processes'" },
         { "{\"v\":1,\"id\":\"t\",\"task\":{\"processes\":[]}}", "without processes" },
         { "{\"v\":1,\"id\":\"t\",\"task\":{\"processes\":[1]}}", "not an object" },
@@ -128,6 +200,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(everything_is_read),
         cmocka_unit_test(defaults_are_auroras),
+        cmocka_unit_test(checks_and_ladders_have_auroras_defaults),
+        cmocka_unit_test(without_a_port_there_is_nobody_to_ask),
         cmocka_unit_test(what_is_wrong_is_named),
     };
 
