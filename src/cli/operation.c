@@ -158,24 +158,29 @@ int operation_follow(struct cli *cli, struct client *client, json_t **record, co
     return 0;
 }
 
-int operation_run(struct cli *cli, struct client *client, struct operation *operation,
-                  json_t *opcode, const char *what, struct err *err)
+int operation_start(struct cli *cli, struct client *client, struct operation *operation,
+                    json_t *opcode, struct err *err)
 {
     CLEANUP(json_freep) json_t *body = json_object();
-    json_t *opcodes = json_array();
+    json_t *opcodes = json_is_array(opcode) ? opcode : json_array();
 
-    (void)json_array_append_new(opcodes, opcode);
+    if (opcodes != opcode) {
+        (void)json_array_append_new(opcodes, opcode);
+    }
     json_put_str(body, "id", operation->id);
     json_put_str(body, "user", user_name());
     json_put_take(body, "opcodes", opcodes);
     if (operation->hook_runs != NULL) {
         json_put_take(body, "hook_runs", json_incref(operation->hook_runs));
     }
-    if (operation_request(cli, client, "POST", "/v1/operations", body, &operation->record, err) <
-        0) {
-        return err_code(err);
-    }
-    if (operation_follow(cli, client, &operation->record, what, err) < 0) {
+    return operation_request(cli, client, "POST", "/v1/operations", body, &operation->record, err);
+}
+
+int operation_run(struct cli *cli, struct client *client, struct operation *operation,
+                  json_t *opcode, const char *what, struct err *err)
+{
+    if (operation_start(cli, client, operation, opcode, err) < 0 ||
+        operation_follow(cli, client, &operation->record, what, err) < 0) {
         return err_code(err);
     }
     return operation_verdict(operation->record, err);

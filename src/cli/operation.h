@@ -28,8 +28,12 @@ int operation_follow(struct cli *cli, struct client *client, json_t **record, co
 void operation_init(struct operation *operation);
 void operation_fini(struct operation *operation);
 
-/* POST one opcode (taken) and wait until the operation is over, with progress.  0 when it
- * succeeded.  ERR_REFUSED names the hook that vetoed; ERR_FAILED carries the opcode's
- * error; an answer that the master refused at once has the master's code. */
+/* POST one opcode, or an array of them (taken).  0: the operation was accepted. */
+int operation_start(struct cli *cli, struct client *client, struct operation *operation,
+                    json_t *opcode, struct err *err);
+
+/* POST one opcode, or an array of them (taken), and wait until the operation is over, with
+ * progress.  0 when it succeeded.  ERR_REFUSED names the hook that vetoed; ERR_FAILED carries the
+ * opcode's error; an answer that the master refused at once has the master's code. */
 int operation_run(struct cli *cli, struct client *client, struct operation *operation,
                   json_t *opcode, const char *what, struct err *err);

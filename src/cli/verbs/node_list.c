@@ -2,6 +2,7 @@
 
 /* davit node list: the machines, whether they answer, and what is used of them. */
 
+#include "base/buf.h"
 #include "base/json.h"
 #include "base/str.h"
 #include "cli/cli.h"
@@ -16,6 +17,21 @@ static const struct verb_option options[] = {
     { 0 },
 };
 
+/* "host=a rack=b" */
+static char *attributes_of(const json_t *node)
+{
+    CLEANUP_BUF text = { 0 };
+    const char *name;
+    json_t *value;
+
+    json_object_foreach(json_object_get(node, "attributes"), name, value)
+    {
+        buf_addf(&text, "%s%s=%s", text.len > 0 ? " " : "", name,
+                 json_is_string(value) ? json_string_value(value) : "?");
+    }
+    return mem_strdup(text.len > 0 ? buf_text(&text) : "-");
+}
+
 static json_t *row_of(const json_t *node)
 {
     const json_t *total = json_object_get(node, "resources");
@@ -23,7 +39,9 @@ static json_t *row_of(const json_t *node)
     json_t *row = json_array();
 
     cli_add_cell_take(row, mem_strdup(json_str_or(node, "name", "?")));
-    cli_add_cell_take(row, mem_strdup(json_bool_or(node, "alive", false) ? "alive" : "dead"));
+    cli_add_cell_take(row, mem_strdup(json_bool_or(node, "alive", false)  ? "alive"
+                                      : json_bool_or(node, "lost", false) ? "lost"
+                                                                          : "away"));
     cli_add_cell_take(row, mem_strdup(json_str_or(node, "mode", "active")));
     cli_add_cell_take(row, str_printf("%lld", (long long)json_int_or(node, "tasks", 0)));
     cli_add_cell_take(
@@ -35,6 +53,7 @@ static json_t *row_of(const json_t *node)
                                       (long long)(json_int_or(used, "disk_bytes", 0) / MIB),
                                       (long long)(json_int_or(total, "disk_bytes", 0) / MIB)));
     cli_add_cell_take(row, mem_strdup(json_str_or(node, "address", "-")));
+    cli_add_cell_take(row, attributes_of(node));
     return row;
 }
 
@@ -42,8 +61,8 @@ static int run_node_list(struct verb_call *call, struct err *err)
 {
     CLEANUP(json_freep) json_t *nodes = NULL;
     CLEANUP(json_freep)
-    json_t *rows = json_pack("[[s,s,s,s,s,s,s,s]]", "NODE", "STATE", "MODE", "TASKS", "CPU", "RAM",
-                             "DISK", "ADDRESS");
+    json_t *rows = json_pack("[[s,s,s,s,s,s,s,s,s]]", "NODE", "STATE", "MODE", "TASKS", "CPU",
+                             "RAM", "DISK", "ADDRESS", "ATTRIBUTES");
     struct client *client = NULL;
     size_t i;
     json_t *node;
