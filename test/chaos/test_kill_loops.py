@@ -36,6 +36,8 @@ import time
 import uuid
 
 import pytest
+from kazoo.client import KazooClient
+from kazoo.exceptions import NoNodeError
 
 from cluster import USER, Answer, Cluster, is_zombie
 from plan import FINAL, SCALE, SEED, Tally, count, crash_points
@@ -68,6 +70,7 @@ def job(name, cmdline, instances):
     return {
         "cluster": "devcluster", "role": USER, "environment": "devel", "name": name,
         "instances": instances, "service": True, "max_task_failures": 1,
+        "announce": {"primary_port": "http", "portmap": {}},
         "task": {"name": name, "max_failures": 1, "max_concurrency": 0, "finalization_wait": 2,
                  "constraints": [], "resources": {"cpu": 0.01, "ram": 1 << 20, "disk": 1 << 20},
                  "processes": [{"name": "main", "cmdline": cmdline, "max_failures": 1,
@@ -248,6 +251,7 @@ class History:
         self.check_operations()
         self.check_hooks()
         self.check_nothing_left()
+        self.check_members()
         self.check_deaths()
         assert not self.watcher.found, self.watcher.found
         if self.steady is not None:
@@ -350,6 +354,37 @@ class History:
                 if held or parent == "1":
                     found.append((pid, parent, cmdline(pid), held))
         return found
+
+    def members(self):
+        """(job, instance) of every ServerSet member, as a client without a password sees them."""
+        port = json.loads((self.dir / "up.json").read_text())["ports"]["store"]
+        zk = KazooClient(hosts=f"127.0.0.1:{port}", timeout=10)
+        zk.start(30)
+        try:
+            found = []
+            base = f"/aurora/{USER}/devel"
+            for name in zk.get_children(base) if zk.exists(base) else []:
+                for member in zk.get_children(f"{base}/{name}"):
+                    with contextlib.suppress(NoNodeError):
+                        data, _ = zk.get(f"{base}/{name}/{member}")
+                        found.append((name, json.loads(data)["shard"]))
+            return sorted(found)
+        finally:
+            zk.stop()
+            zk.close()
+
+    def check_members(self):
+        """Each running task has its one member, and nothing else has any."""
+        def same():
+            running = sorted((t["job"].split("/")[-1], t["instance"])
+                             for t in self.cluster.tasks("*", active=True)
+                             if t["state"] == "RUNNING")
+            self.compared = running, self.members()
+            return running == self.compared[1]
+        try:
+            wait_until("members are those of the running tasks", same, 30)
+        except AssertionError as e:
+            raise AssertionError(f"{e}: {self.compared}\n{self.cluster.logs()}") from None
 
     def check_deaths(self):
         """Nobody but us killed anybody."""
