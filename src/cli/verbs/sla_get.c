@@ -18,7 +18,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LIST_MAX = 100, SECS_MAX = 100 * 365 * 24 * 3600LL };
+enum { LIST_MAX = 100 };
+
+static const int64_t SECS_MAX = 100LL * 365 * 24 * 3600;
 
 /* Instances of a job: how many, and how long each has been up, the shortest first. */
 struct uptimes {
