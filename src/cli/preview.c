@@ -13,6 +13,7 @@
 #include "base/str.h"
 #include "cli/diffviewer.h"
 #include "cli/instances.h"
+#include "cli/operation.h"
 
 #include <stdio.h>
 
@@ -24,7 +25,7 @@ int preview_ask(struct cli *cli, struct client *client, const json_t *job, const
     json_put_take(body, "job", json_incref((json_t *)job));
     json_put_take(body, "instances",
                   instances != NULL ? json_incref((json_t *)instances) : json_null());
-    return cli_request(cli, client, "POST", "/v1/job-diff", body, ret_diff, err);
+    return operation_request(cli, client, "POST", "/v1/job-diff", body, ret_diff, err);
 }
 
 static void print_set(const char *what, const json_t *ids)

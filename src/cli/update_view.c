@@ -23,14 +23,16 @@ int update_view_active(struct cli *cli, struct client *client, const char *key, 
                        json_t **ret_update, struct err *err)
 {
     CLEANUP_BUF path = { 0 };
-    CLEANUP(json_freep) json_t *items = NULL;
+    CLEANUP(json_freep) json_t *answer = NULL;
 
     buf_add_text(&path, "/v1/updates");
     client_query(&path, "job", key);
     client_query(&path, "active", "true");
-    if (cli_request_list(cli, client, buf_text(&path), &items, err) < 0) {
+    if (operation_request(cli, client, "GET", buf_text(&path), NULL, &answer, err) < 0) {
         return err_code(err);
     }
+    const json_t *items = json_object_get(answer, "items");
+
     if (json_array_size(items) == 0) {
         return err_set(err, ERR_INVALID, "%s", missing);
     }
@@ -97,6 +99,7 @@ int update_view_follow(struct cli *cli, struct client *client, const char *key, 
         update = next;
         const char *status = json_str_or(update, "status", "?");
 
+        cli_note_interrupt("the update goes on; see 'davit update wait %s'", key);
         if (!cli->json && !str_eq(status, said)) {
             if (cli->terminal) {
                 cli_progress(cli, NULL);
@@ -112,7 +115,6 @@ int update_view_follow(struct cli *cli, struct client *client, const char *key, 
             *ret_update = TAKE(update);
             return 0;
         }
-        cli_note_interrupt("the update goes on; see 'davit update wait %s'", key);
         if (cli->terminal) {
             show_progress(cli, key, update);
         }

@@ -100,6 +100,11 @@ static int report(struct start *start, struct client *client, const struct cli_k
     return update_view_verdict(cli, update, "ROLLED_FORWARD", "ROLLED_BACK");
 }
 
+static int refused(const struct cli *cli, const struct err *err, bool vetoed)
+{
+    return refused_report(cli, err, vetoed, "Failed to start update due to error:");
+}
+
 static int start_now(struct start *start, struct client *client, const struct cli_key *key,
                      struct config *config, struct err *err)
 {
@@ -116,13 +121,13 @@ static int start_now(struct start *start, struct client *client, const struct cl
 
     if (preview_ask(cli, client, json_object_get(start->selected, "job"), start->instances, &diff,
                     err) < 0) {
-        return err_code(err);
+        return refused(cli, err, false);
     }
     if (!cli->json) {
         preview_print(diff, NULL);
     }
     if (hooked_run(cli, client, &hooked, &record, &vetoed, err) < 0) {
-        return refused_report(cli, err, vetoed, "Failed to start update due to error:");
+        return refused(cli, err, vetoed);
     }
     return report(start, client, key, record, err);
 }
