@@ -35,7 +35,8 @@ EVIDENCE = ROOT / "docs" / "evidence" / "hunt.txt"
 FUZZERS = {"src/guest/fuzz_rpc": 500_000, "src/pod/fuzz_pod_proto": 1_000_000,
            "src/store/fuzz_store_frame": 1_000_000}
 SIMULATIONS = {"src/pod/test_graph_sim": 30_000, "src/agent/test_reconcile": 30_000,
-               "src/master/test_sched_sim": 10_000, "src/master/test_preempt": 30_000,
+               "src/master/test_sched_sim": 10_000, "src/master/test_updater_sim": 100_000,
+               "src/master/test_preempt": 30_000,
                "test/sim/cluster_sim": 10_000}
 
 

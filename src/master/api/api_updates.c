@@ -185,8 +185,26 @@ void api_get_update(struct httpd_request *req)
     master_api_answer_when_newer(req, answer_update, MASTER_API_PAUSE_ONE);
 }
 
+/* The owner of a role may pulse that role's updates. */
+static int check_owner(struct httpd_request *req, const struct update *update, struct err *err)
+{
+    const struct httpd_identity *who = httpd_identity(req);
+    struct job_key key = { 0 };
+    bool allowed = who->role >= HTTPD_OPERATOR;
+
+    if (!allowed && job_key_parse(update->job, &key, err) == 0) {
+        allowed = str_eq(key.role, who->role_name);
+        job_key_fini(&key);
+    }
+    if (!allowed) {
+        return err_set(err, ERR_DENIED, "%s may not work on job %s", who->name, update->job);
+    }
+    return 0;
+}
+
 void api_post_pulse(struct httpd_request *req)
 {
+    const struct update *update;
     json_t *doc;
     bool active = false;
     struct err err;
@@ -194,7 +212,13 @@ void api_post_pulse(struct httpd_request *req)
     if (master_api_need_state(req) == NULL) {
         return;
     }
-    if (updates_pulse(updates_of(req), httpd_param(req, "id"), &active, &err) < 0) {
+    update = updates_find(updates_of(req), httpd_param(req, "id"));
+    if (update == NULL) {
+        reply_unknown(req);
+        return;
+    }
+    if (check_owner(req, update, &err) < 0 ||
+        updates_pulse(updates_of(req), httpd_param(req, "id"), &active, &err) < 0) {
         httpd_reply_err(req, &err);
         return;
     }
