@@ -307,6 +307,11 @@ struct updates *lead_updates(const struct lead *lead)
     return lead->leading ? lead->updates : NULL;
 }
 
+const struct opcode_env *lead_env(const struct lead *lead)
+{
+    return lead->options.env;
+}
+
 struct crons *lead_crons(const struct lead *lead)
 {
     return lead->leading ? lead->crons : NULL;

@@ -44,6 +44,9 @@ struct state *lead_state(const struct lead *lead);
 /* The same for the updates. */
 struct updates *lead_updates(const struct lead *lead);
 
+/* What opcodes see; its members are NULL together with lead_state(). */
+const struct opcode_env *lead_env(const struct lead *lead);
+
 /* NULL together with lead_state(). */
 struct crons *lead_crons(const struct lead *lead);
 

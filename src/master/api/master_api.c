@@ -281,6 +281,7 @@ static const struct httpd_route routes[] = {
     { "GET",  "/v1/cron",                                api_get_crons,      HTTPD_VIEWER, NULL },
     { "GET",  "/v1/cron/{cluster}/{role}/{env}/{name}",  api_get_cron,       HTTPD_VIEWER, NULL },
     { "GET",  "/v1/nodes",                               api_get_nodes,      HTTPD_VIEWER, NULL },
+    { "GET",  "/v1/quota/{role}",                        api_get_quota,      HTTPD_VIEWER, NULL },
     { "GET",  "/v1/updates",                             api_get_updates,    HTTPD_VIEWER, NULL },
     { "GET",  "/v1/updates/{id}",                        api_get_update,     HTTPD_VIEWER, NULL },
     { "POST", "/v1/updates/{id}/pulse",                  api_post_pulse,     HTTPD_ROLE,   NULL },

@@ -54,6 +54,7 @@ void master_api_reply_list_take(struct httpd_request *req, const struct state *s
 void api_get_crons(struct httpd_request *req);      /* GET /v1/cron */
 void api_get_cron(struct httpd_request *req);       /* GET /v1/cron/{cluster}/... */
 void api_get_jobs(struct httpd_request *req);       /* GET /v1/jobs */
+void api_get_quota(struct httpd_request *req);      /* GET /v1/quota/{role} */
 void api_get_job(struct httpd_request *req);        /* GET /v1/jobs/{cluster}/... */
 void api_get_tasks(struct httpd_request *req);      /* GET /v1/tasks */
 void api_get_task(struct httpd_request *req);       /* GET /v1/tasks/{id} */

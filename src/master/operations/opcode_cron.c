@@ -19,6 +19,7 @@
 #include "master/operations/opcode_env.h"
 #include "master/operations/opcode_step.h"
 #include "master/operations/opcodes.h"
+#include "master/operations/quotas.h"
 #include "master/state/steer.h"
 #include "model/job.h"
 
@@ -71,7 +72,8 @@ static int add_check(const struct opcode_ref *ref, struct err *err)
     CLEANUP(cron_plan_fini) struct cron_plan plan = { 0 };
     CLEANUP(job_freep) struct job *job = NULL;
 
-    if (put_decode(ref, &job, &plan, err) < 0 || crons_check_free(ref->env->crons, job, err) < 0) {
+    if (put_decode(ref, &job, &plan, err) < 0 || crons_check_free(ref->env->crons, job, err) < 0 ||
+        quotas_check_job(ref->env, job, (size_t)job->instances, err) < 0) {
         return err_code(err);
     }
     return steer_check_create(ref->env->steer, job, err); /* No other job of that key runs. */
@@ -89,7 +91,10 @@ static int set_check(const struct opcode_ref *ref, struct err *err)
         return err_set(err, ERR_NOTFOUND, "No cron job found for %s/%s/%s", job->key.role,
                        job->key.env, job->key.name);
     }
-    return steer_check_unlocked(state_job_find(ref->env->state, job->key_text), err);
+    if (steer_check_unlocked(state_job_find(ref->env->state, job->key_text), err) < 0) {
+        return err_code(err);
+    }
+    return quotas_check_job(ref->env, job, (size_t)job->instances, err);
 }
 
 static char *put_job(const json_t *input)

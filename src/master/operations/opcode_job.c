@@ -18,6 +18,7 @@
 #include "master/operations/opcode_env.h"
 #include "master/operations/opcode_step.h"
 #include "master/operations/opcodes.h"
+#include "master/operations/quotas.h"
 #include "master/state/steer.h"
 #include "model/job.h"
 
@@ -36,6 +37,14 @@ static int create_decode(const struct opcode_ref *ref, struct job **ret_job, str
     return job_decode(doc, ret_job, err);
 }
 
+static int may_create(const struct opcode_ref *ref, const struct job *job, struct err *err)
+{
+    if (steer_check_create(ref->env->steer, job, err) < 0) {
+        return err->code;
+    }
+    return quotas_check_job(ref->env, job, (size_t)job->instances, err);
+}
+
 static int create_validate(const struct opcode_ref *ref, struct err *err)
 {
     CLEANUP(job_freep) struct job *job = NULL;
@@ -44,7 +53,7 @@ static int create_validate(const struct opcode_ref *ref, struct err *err)
         crons_check_free(ref->env->crons, job, err) < 0) {
         return err->code;
     }
-    return steer_check_create(ref->env->steer, job, err);
+    return may_create(ref, job, err);
 }
 
 static char *create_job(const json_t *input)
@@ -108,7 +117,7 @@ static void create_work(struct opcode_work *work)
     }
     job = state_job_find(ref->env->state, config->key_text);
     if (job == NULL || !str_eq(job->op_id, ref->op_id)) {
-        if (steer_check_create(ref->env->steer, config, &err) < 0) {
+        if (may_create(ref, config, &err) < 0) {
             opcode_work_done(work, NULL, &err);
             return;
         }

@@ -12,6 +12,7 @@
 #include "master/operations/opcode_env.h"
 #include "master/operations/opcode_step.h"
 #include "master/operations/opcodes.h"
+#include "master/operations/quotas.h"
 #include "master/updater/updates.h"
 #include "model/job.h"
 
@@ -92,6 +93,15 @@ static int start_decode(const struct opcode_ref *ref, struct start *start, struc
     return 0;
 }
 
+static int may_start(const struct opcode_ref *ref, const struct updates_request *request,
+                     struct err *err)
+{
+    if (updates_check(ref->env->updates, request, err) < 0) {
+        return err->code;
+    }
+    return quotas_check_update(ref->env, request->config, request->only, request->n_only, err);
+}
+
 static int start_check(const struct opcode_ref *ref, struct err *err)
 {
     CLEANUP(start_fini) struct start start = { 0 };
@@ -99,7 +109,7 @@ static int start_check(const struct opcode_ref *ref, struct err *err)
     if (start_decode(ref, &start, err) < 0) {
         return err->code;
     }
-    return updates_check(ref->env->updates, &start.request, err);
+    return may_start(ref, &start.request, err);
 }
 
 static char *start_job(const json_t *input)
@@ -173,6 +183,7 @@ static void start_work(struct opcode_work *work)
     struct err err = { 0 };
 
     if (start_decode(&work->ref, &start, &err) < 0 ||
+        may_start(&work->ref, &start.request, &err) < 0 ||
         updates_start(work->ref.env->updates, &start.request, &update, &err) < 0) {
         opcode_work_done(work, NULL, &err);
         return;

@@ -22,6 +22,7 @@ const struct opcode *const opcodes_table[] = {
     &opcode_update_rollback,
     &opcode_node_evacuate,
     &opcode_node_set_params,
+    &opcode_quota_set,
     &opcode_test_delay,
     NULL,
 };

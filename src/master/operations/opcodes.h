@@ -106,6 +106,7 @@ extern const struct opcode opcode_update_abort;
 extern const struct opcode opcode_update_rollback;
 extern const struct opcode opcode_node_evacuate; /* master/operations/opcode_node.c */
 extern const struct opcode opcode_node_set_params;
+extern const struct opcode opcode_quota_set;  /* master/operations/opcode_quota.c */
 extern const struct opcode opcode_test_delay; /* master/operations/opcode_test.c */
 
 /* NULL when there is none of that name. */
