@@ -21,6 +21,8 @@ const struct verb *const verb_table[] = {
     &verb_job_inspect,
     &verb_job_endpoints,
     &verb_job_open,
+    &verb_quota_get,
+    &verb_quota_set,
     &verb_sla_get_task_up_count,
     &verb_sla_get_job_uptime,
     &verb_update_start,
