@@ -34,7 +34,14 @@ class TypeSignature:
             raise TypeError("A field must be a type, got %r" % (klazz,))
         self.klazz = klazz
         self.required = required
-        self.default = default if default is Empty else as_value(klazz, default)
+        self.default = default if default is Empty else self._unbound(klazz, default)
+
+    @staticmethod
+    def _unbound(klazz, default):
+        """Of its raw data alone: what was bound to a default object is not part of a type."""
+        value = as_value(klazz, default)
+        # The data of a Choice would not tell which of its types it is.
+        return value.dup() if klazz.type_factory() == "Choice" else klazz(value.get())
 
     @property
     def empty(self):
