@@ -357,6 +357,23 @@ static bool next_run(struct reader *reader)
     return true;
 }
 
+/* Has a fresh file taken the place of the one we read?  (pod/rotate.c) */
+static bool was_rotated(const struct reader *reader)
+{
+    CLEANUP(mem_freep)
+    char *path = str_printf(".logs/%s/%ld/%s", reader->process, reader->run, reader->stream);
+    CLEANUP(fd_closep) int fd = -1;
+    struct err ignored = { 0 };
+    struct stat ours;
+    struct stat theirs;
+
+    return reader->file >= 0 && reader->run != RUN_NONE &&
+           file_open_beneath(reader->sandbox, path, O_PATH | O_CLOEXEC | O_NOFOLLOW, 0, &fd,
+                             &ignored) == 0 &&
+           fstat(fd, &theirs) == 0 && fstat(reader->file, &ours) == 0 &&
+           (ours.st_ino != theirs.st_ino || ours.st_dev != theirs.st_dev);
+}
+
 static void pump(struct reader *reader)
 {
     bool more = true;
@@ -366,6 +383,13 @@ static void pump(struct reader *reader)
 
         if (!send_rest(reader)) {
             return;
+        }
+        if (reader->follow && was_rotated(reader)) {
+            struct err ignored = { 0 };
+
+            more = send_rest(reader) && open_run(reader, reader->run, &ignored) == 0;
+            more = more && watch_fd(&reader->file_event, reader->file);
+            continue;
         }
         if (reader->one_run) {
             more = false;

@@ -45,6 +45,8 @@ struct graph_spec {
     const char *cmdline;
     unsigned max_failures;    /* 0: no limit */
     uint64_t min_duration_ms; /* between the end of a run and the next start */
+    uint64_t log_bytes;       /* of one log file; 0: they are not rotated */
+    unsigned log_backups;     /* old ones that are kept */
     bool daemon;
     bool ephemeral;
     bool final;

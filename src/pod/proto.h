@@ -98,7 +98,8 @@
  *                       "shutdown_wait_secs":5}}; in force with a port of that name
  *    "task":*           as in the intent: {"name","processes":[{"name"*,"cmdline"*,
  *                       "max_failures":1,"daemon":false,"ephemeral":false,"min_duration":5,
- *                       "final":false}],"constraints":[{"order":[..]}],"max_failures":1,
+ *                       "final":false,"logger":{"mode":"standard" or "rotate","rotate":
+ *                       {"log_size":104857600,"backups":5}}}],"constraints":[{"order":[..]}],"max_failures":1,
  *                       "max_concurrency":0,"finalization_wait":30}}
  */
 

@@ -28,6 +28,7 @@
 #include "base/tree.h"
 #include "pod/kin.h"
 #include "pod/proto.h"
+#include "pod/runlog.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -35,9 +36,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { LOG_MODE = 0644, DIR_MODE = 0755, UMASK = 022 };
+enum { UMASK = 022 };
 
-static const char logs_dir[] = ".logs";
 static const char profile[] = ".thermos_profile";
 
 /* The present or latest run of one process. */
@@ -47,6 +47,7 @@ struct run {
     size_t process;
     uint64_t started_ms; /* wall clock, as the next */
     uint64_t ended_ms;
+    struct runlog log;
 };
 
 struct supervise {
@@ -66,6 +67,7 @@ struct supervise {
     size_t n_termed;
     supervise_cb changed;
     void *data;
+    struct rotate rotate;
     unsigned open_handles;
     void (*on_closed)(void *data);
     void *closed_data;
@@ -115,68 +117,6 @@ static void kill_all(struct supervise *supervise)
 
 /* --- Starting one run. --- */
 
-/* The user of the processes owns the sandbox and may have put links in it. */
-static int make_dir(const struct supervise *supervise, const char *path, struct err *err)
-{
-    const struct taskfile *task = supervise->task;
-    CLEANUP(fd_closep) int fd = -1;
-    bool made = false;
-
-    if (file_mkdir_beneath(supervise->sandbox_fd, path, DIR_MODE, &fd, &made, err) < 0) {
-        return err->code;
-    }
-    if (made && task->set_user && fchown(fd, task->uid, task->gid) < 0) {
-        return err_set(err, ERR_IO, "chown %s: %s", path, strerror(errno));
-    }
-    return 0;
-}
-
-/* A log that is there already (the pod ran before in this home) is continued, but only a
- * plain file with one name: its directory belongs to the user of the processes. */
-static int open_log(const struct supervise *supervise, const char *dir, const char *name,
-                    int *ret_fd, struct err *err)
-{
-    const struct taskfile *task = supervise->task;
-    CLEANUP(mem_freep) char *path = str_printf("%s/%s", dir, name);
-    const int flags = O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC;
-    CLEANUP(fd_closep) int fd = -1;
-    struct stat st;
-
-    if (file_open_beneath(supervise->sandbox_fd, path, flags | O_CREAT | O_EXCL, LOG_MODE, &fd,
-                          err) == 0) {
-        if (task->set_user && fchown(fd, task->uid, task->gid) < 0) {
-            return err_set(err, ERR_IO, "chown %s: %s", path, strerror(errno));
-        }
-        *ret_fd = TAKE_FD(fd);
-        return 0;
-    }
-    if (err->code != ERR_EXISTS ||
-        file_open_beneath(supervise->sandbox_fd, path, flags | O_NONBLOCK, 0, &fd, err) < 0) {
-        return err->code;
-    }
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1) {
-        return err_set(err, ERR_INVALID, "%s is no plain file", path);
-    }
-    *ret_fd = TAKE_FD(fd);
-    return 0;
-}
-
-static int open_logs(const struct supervise *supervise, const char *name, unsigned run,
-                     int *ret_out, int *ret_err, struct err *err)
-{
-    CLEANUP(mem_freep) char *process_dir = str_printf("%s/%s", logs_dir, name);
-    CLEANUP(mem_freep) char *run_dir = str_printf("%s/%u", process_dir, run);
-    CLEANUP(fd_closep) int out = -1;
-
-    if (make_dir(supervise, process_dir, err) < 0 || make_dir(supervise, run_dir, err) < 0 ||
-        open_log(supervise, run_dir, "stdout", &out, err) < 0 ||
-        open_log(supervise, run_dir, "stderr", ret_err, err) < 0) {
-        return err->code;
-    }
-    *ret_out = TAKE_FD(out);
-    return 0;
-}
-
 char **supervise_env(const struct supervise *supervise)
 {
     const struct taskfile *task = supervise->task;
@@ -220,6 +160,7 @@ static void on_ended(struct child *child)
 
     run->ended_ms = clock_wall_ms();
     CRASH_POINT("pod.process_ended");
+    runlog_drain(&run->log, &supervise->rotate);
     check_memory(supervise);
     graph_ended(supervise->graph, run->process, child->exit_code, child->term_signal,
                 clock_now_ms(), &supervise->actions);
@@ -271,7 +212,7 @@ static int start_child(struct supervise *supervise, struct run *run, int out, in
 
 static void start(struct supervise *supervise, const struct graph_action *action)
 {
-    const char *name = supervise->graph->processes[action->process].spec.name;
+    const struct graph_spec *spec = &supervise->graph->processes[action->process].spec;
     CLEANUP(fd_closep) int out = -1;
     CLEANUP(fd_closep) int errors = -1;
     struct err err = { 0 };
@@ -285,12 +226,14 @@ static void start(struct supervise *supervise, const struct graph_action *action
     run->child.data = run;
     run->started_ms = clock_wall_ms();
     run->ended_ms = 0;
-    if (open_logs(supervise, name, action->run, &out, &errors, &err) == 0 &&
+    if (runlog_open(&run->log, supervise->task, supervise->sandbox_fd, &supervise->rotate, spec,
+                    action->run, &out, &errors, &err) == 0 &&
         start_child(supervise, run, out, errors, &err) == 0) {
-        log_debug("started process=%s run=%u pid=%d", name, action->run, (int)run->child.pid);
+        log_debug("started process=%s run=%u pid=%d", spec->name, action->run, (int)run->child.pid);
         return;
     }
-    log_warn("cannot start a process error=\"%s\" process=%s run=%u", err.msg, name, action->run);
+    log_warn("cannot start a process error=\"%s\" process=%s run=%u", err.msg, spec->name,
+             action->run);
     if (errors >= 0) {
         (void)dprintf(errors, "davit-pod: cannot start: %s\n", err.msg);
     }
@@ -432,6 +375,7 @@ struct supervise *supervise_new(uv_loop_t *loop, const char *home, struct taskfi
     (void)uv_check_init(loop, &supervise->reap_again);
     (void)uv_timer_init(loop, &supervise->timer);
     supervise->open_handles = 3;
+    supervise->rotate = (struct rotate){ .loop = loop };
     return supervise;
 }
 
@@ -443,7 +387,7 @@ void supervise_begin(struct supervise *supervise)
     if (supervise->sandbox_fd < 0) {
         err_setf(&err, ERR_IO, "%s: %s", supervise->sandbox, strerror(errno));
     }
-    if (err.code < 0 || make_dir(supervise, logs_dir, &err) < 0) {
+    if (err.code < 0 || runlog_prepare(supervise->task, supervise->sandbox_fd, &err) < 0) {
         CLEANUP(mem_freep)
         char *reason = str_printf("Failed to initialize sandbox: %s", err.msg);
         supervise_fail(supervise, reason);
@@ -531,15 +475,15 @@ json_t *supervise_processes(const struct supervise *supervise)
     return all;
 }
 
-static void on_handle_closed(uv_handle_t *handle)
+static void part_closed(void *data)
 {
-    struct supervise *supervise = handle->data;
+    struct supervise *supervise = data;
 
     if (--supervise->open_handles > 0) {
         return;
     }
     void (*cb)(void *data) = supervise->on_closed;
-    void *data = supervise->closed_data;
+    void *cb_data = supervise->closed_data;
 
     for (size_t i = 0; i < supervise->graph->n_processes; i++) {
         free(supervise->runs[i]);
@@ -551,13 +495,22 @@ static void on_handle_closed(uv_handle_t *handle)
     free(supervise->termed);
     free(supervise->sandbox);
     free(supervise);
-    cb(data);
+    cb(cb_data);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    part_closed(handle->data);
 }
 
 void supervise_close(struct supervise *supervise, void (*cb)(void *data), void *data)
 {
     supervise->on_closed = cb;
     supervise->closed_data = data;
+    supervise->open_handles++;
+    supervise->rotate.on_idle = part_closed;
+    supervise->rotate.data = supervise;
+    rotate_close(&supervise->rotate);
     uv_close((uv_handle_t *)&supervise->sigchld, on_handle_closed);
     uv_close((uv_handle_t *)&supervise->reap_again, on_handle_closed);
     uv_close((uv_handle_t *)&supervise->timer, on_handle_closed);

@@ -24,6 +24,9 @@ enum {
     GROUPS_MAX = 1000,
     SECONDS_MAX = 10 * 365 * 24 * 3600,
     ONE_MINUTE_MS = 60 * 1000,
+    LOG_DEFAULT_BYTES = 100 * 1024 * 1024,
+    LOG_DEFAULT_BACKUPS = 5,
+    LOG_MAX_BACKUPS = 1000,
 };
 
 static const char default_path[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -212,6 +215,32 @@ static int read_identity(const json_t *body, struct taskfile *task, struct err *
     return 0;
 }
 
+static int read_logger(const json_t *process, struct graph_spec *spec, struct err *err)
+{
+    CLEANUP(mem_freep) char *mode = NULL;
+    const json_t *logger = NULL;
+    const json_t *policy = NULL;
+    int64_t bytes = 0;
+
+    if (field_object(process, "logger", &logger, err) < 0 ||
+        field_text(logger, "mode", "standard", &mode, err) < 0) {
+        return err->code;
+    }
+    if (!str_eq(mode, "rotate")) {
+        return 0;
+    }
+    if (field_object(logger, "rotate", &policy, err) < 0 ||
+        field_number(policy, "log_size", 1, INT64_MAX, LOG_DEFAULT_BYTES, &bytes, err) < 0 ||
+        field_count(policy, "backups", LOG_DEFAULT_BACKUPS, &spec->log_backups, err) < 0) {
+        return err->code;
+    }
+    spec->log_bytes = (uint64_t)bytes;
+    if (spec->log_backups > LOG_MAX_BACKUPS) {
+        return err_set(err, ERR_TOOBIG, "more than %d backups of a log", LOG_MAX_BACKUPS);
+    }
+    return 0;
+}
+
 static int read_process(const json_t *process, const struct placeholder_values *values,
                         struct graph *graph, struct err *err)
 {
@@ -230,7 +259,8 @@ static int read_process(const json_t *process, const struct placeholder_values *
             0 ||
         field_flag(process, "daemon", &spec.daemon, err) < 0 ||
         field_flag(process, "ephemeral", &spec.ephemeral, err) < 0 ||
-        field_flag(process, "final", &spec.final, err) < 0) {
+        field_flag(process, "final", &spec.final, err) < 0 ||
+        read_logger(process, &spec, err) < 0) {
         return err_wrap(err, "process '%.100s'", spec.name);
     }
     CLEANUP(mem_freep) char *filled = placeholder_fill(cmdline, values);

@@ -420,3 +420,49 @@ def test_a_process_that_cannot_be_started_is_told_as_the_reason(home):
         reason = pod.end()["reason"]
     assert reason.startswith("Task failed. Process a could not be started: "), reason
     assert "Argument list too long" in reason
+
+
+# --- logs ---
+
+def logger(size, backups):
+    return {"mode": "rotate", "rotate": {"log_size": size, "backups": backups}}
+
+
+def logs_of(pod, name, stream="stdout", run=0):
+    folder = pod.sandbox / ".logs" / name / str(run)
+    return {path.name: path.read_text() for path in folder.iterdir() if path.name.startswith(stream)}
+
+
+def test_a_rotated_log_keeps_the_newest_lines_in_files_of_its_size(home):
+    command = "for i in $(seq 1000 1999); do echo line $i; done; echo oops >&2"  # 10 bytes a line
+    with Pod(home, [process("a", command, logger=logger(1005, 3))]) as pod:
+        assert pod.end()["state"] == "finished"
+    files = logs_of(pod, "a")
+    assert sorted(files) == ["stdout", "stdout.1", "stdout.2", "stdout.3"]
+    assert [len(files[name]) for name in sorted(files)] == [1000] * 4
+    newest_last = "".join(files[name] for name in ("stdout.3", "stdout.2", "stdout.1", "stdout"))
+    assert newest_last == "".join(f"line {i}\n" for i in range(1600, 2000))
+    assert logs_of(pod, "a", "stderr") == {"stderr": "oops\n"}
+
+
+def test_a_log_without_backups_and_a_line_longer_than_a_file(home):
+    command = "printf 'a%.0s' $(seq 250); echo; echo b"
+    with Pod(home, [process("a", command, logger=logger(100, 0))]) as pod:
+        pod.end()
+    assert logs_of(pod, "a") == {"stdout": "a" * 50 + "\nb\n"}
+
+
+def test_an_orphan_that_keeps_its_log_open_ends_with_the_pod(home):
+    with Pod(home, [process("a", "(sleep 600; echo late) & echo early", logger=logger(1000, 1))],
+             finalization_wait=0.2) as pod:
+        assert pod.end()["state"] == "finished"
+    assert logs_of(pod, "a") == {"stdout": "early\n"}
+
+
+def test_each_run_rotates_its_own_log(home):
+    command = "for i in $(seq 10 29); do echo line $i; done; test -e twice && exit 0; touch twice; exit 1"
+    with Pod(home, [process("a", command, max_failures=2, logger=logger(100, 1))]) as pod:
+        assert pod.end()["state"] == "finished"
+    for run in (0, 1):
+        assert len(logs_of(pod, "a", run=run)) == 2
+        assert logs_of(pod, "a", run=run)["stdout"].endswith("line 29\n")

@@ -35,6 +35,10 @@ jobs = [
         graceful_shutdown_wait_secs=1, shutdown_wait_secs=1))),
     job('shell', cmd='sleep 1000', health_check_config=CHECKS(health_checker=HealthCheckerConfig(
         shell=ShellHealthChecker(shell_command='test -e %(dir)s/shell/up-{{mesos.instance}}')))),
+    Job(cluster='devcluster', role=getpass.getuser(), environment='devel', name='chatty',
+        task=Task(name='t', resources=Resources(cpu=0.01, ram=64*MB, disk=64*MB), processes=[Process(
+            name='talker', cmdline='for i in $(seq 100 199); do echo line $i; sleep 0.01; done',
+            logger=Logger(mode='rotate', rotate=RotatePolicy(log_size=90, backups=3)))])),
     job('hog', cls=Job, ram=24*MB, cmd='exec /usr/bin/python3 -c "x = bytearray(200000000)"'),
 ]
 """
@@ -149,6 +153,16 @@ def test_out_of_memory_is_the_events_message(cluster):
     key = create(cluster, "hog")
     task, = cluster.wait_state(key, "FAILED", 1)
     assert messages(task)[-1][1].startswith("Memory limit exceeded.  Reserved 25165824 bytes vs used ")
+
+
+def test_a_rotated_log_is_followed_into_its_next_file(cluster):
+    key = create(cluster, "chatty")
+    done = cluster.davit("task", "logs", "--follow", key + "/0", timeout=30)
+    assert done.stdout.splitlines() == [f"line {i}" for i in range(100, 200)]
+    task, = cluster.wait_state(key, "FINISHED", 1)
+    logs, = cluster.dir.glob(f"nodes/*/*/{task['id']}*/sandbox/.logs/talker/0")
+    assert sorted(path.name for path in logs.iterdir()) == ["stderr", "stdout", "stdout.1", "stdout.2",
+                                                             "stdout.3"]
 
 
 def test_the_client_refuses_negative_settings(cluster):

@@ -2,7 +2,7 @@
 
 /* The rules of health checking: their corners one by one, then random lives beside a second,
  * naive implementation that keeps every outcome and counts again each time.
- * DAVIT_SIM_SEED and DAVIT_SIM_LIVES choose; a failure prints its seed.
+ * DAVIT_SIM_SEED and DAVIT_SIM_TASKS choose; a failure prints its seed.
  */
 #include "pod/health.h"
 
@@ -226,7 +226,7 @@ static void both_agree_on_random_lives(void **state)
 {
     (void)state;
     uint64_t first = number_from("DAVIT_SIM_SEED", 1);
-    uint64_t lives = number_from("DAVIT_SIM_LIVES", 20000);
+    uint64_t lives = number_from("DAVIT_SIM_TASKS", 20000);
     unsigned counts[HEALTH_FAILED + 1] = { 0 };
 
     for (seed = first; seed < first + lives; seed++) {
