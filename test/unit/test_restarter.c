@@ -16,7 +16,7 @@ enum { MAX = 64, WATCH_MS = 1000, MAX_ASKED = 10000 };
 struct instance {
     enum restarter_phase phase;
     int run; /* Its number is its name. */
-    char name[16];
+    char name[16], before[16];
     const char *ended;
     bool fixed; /* Ending its run starts no other. */
     bool was_restarted;
@@ -41,8 +41,10 @@ static void look(void *data, int id, struct restarter_view *ret_view)
     struct instance *instance = &((struct world *)data)->instances[id];
 
     (void)snprintf(instance->name, sizeof(instance->name), "run%d", instance->run);
+    (void)snprintf(instance->before, sizeof(instance->before), "run%d", instance->run - 1);
     *ret_view = (struct restarter_view){
         .phase = instance->phase,
+        .after = instance->before,
         .run = instance->phase >= RESTARTER_COMING ? instance->name : NULL,
         .state = "PENDING: Insufficient: CPU",
         .ended = instance->ended,
@@ -229,6 +231,20 @@ static void given_up_ones_within_the_limit_do_not_end_it(void **state)
     restarter_free(world.restarter);
 }
 
+static void a_run_that_came_and_went_unseen_is_a_failure(void **state)
+{
+    (void)state;
+    static struct world world;
+
+    begin(&world, &plain, 1);
+    (void)step(&world);
+    comes_back(&world, 0);
+    comes_back(&world, 0);
+    assert_int_equal(step(&world), RESTARTER_GAVE_UP);
+    assert_string_equal(world.why, "the run did not last");
+    restarter_free(world.restarter);
+}
+
 static void too_late_is_a_failure(void **state)
 {
     (void)state;
@@ -410,6 +426,7 @@ int main(void)
         cmocka_unit_test(one_failure_too_many_gives_up),
         cmocka_unit_test(a_failed_one_is_tried_again_after_the_others),
         cmocka_unit_test(given_up_ones_within_the_limit_do_not_end_it),
+        cmocka_unit_test(a_run_that_came_and_went_unseen_is_a_failure),
         cmocka_unit_test(too_late_is_a_failure),
         cmocka_unit_test(one_that_waits_for_room_is_watched_not_restarted),
         cmocka_unit_test(resumed_it_goes_on_where_it_was),

@@ -31,8 +31,7 @@
 enum {
     DEFAULT_WATCH_SECS = 30,
     MAX_WATCH_SECS = 24 * 3600,
-    LOOK_MS = 10 * 1000, /* Look, and say that the work goes on, at least so often. */
-    ALIVE_MS = 1000,     /* And at most so often. */
+    ALIVE_MS = 1000, /* Say so often that the work goes on. */
     MAX_FAILURE_LINES = 100,
     PROGRESS_LINES = 20,
 };
@@ -47,7 +46,8 @@ struct restart {
     struct opcode_step *step;
     struct restarter *restarter;
     uv_timer_t timer;
-    uint64_t alive_ms;
+    uint64_t alive_ms;  /* When that was said last. */
+    uint64_t wake_ms;   /* When to look again if nothing happens; 0: never. */
     struct slot *slots; /* By number, filled anew for each look. */
     int n_slots;
     size_t told, n_failure_lines; /* Of the log. */
@@ -289,6 +289,7 @@ static void look_at(void *data, int instance, struct restarter_view *ret_view)
     if (task != NULL) {
         view.phase = task->t.status == TASK_RUNNING ? RESTARTER_RUNNING : RESTARTER_COMING;
         view.run = task->t.id;
+        view.after = task->t.ancestor;
         view.state = describe(task, restart->state_text, sizeof(restart->state_text));
         view.can_restart = task_state_allows(task->t.status, TASK_RESTARTING);
         view.was_restarted = was_restarted(restart, task);
@@ -342,25 +343,41 @@ static void restart_free(void *data)
     uv_close((uv_handle_t *)&((struct restart *)data)->timer, on_timer_closed);
 }
 
-/* Has the step look again, as after a change. */
-static void on_time(uv_timer_t *timer)
+static void on_time(uv_timer_t *timer);
+
+static void arm(struct restart *restart, uint64_t now_ms)
 {
-    const struct restart *restart = timer->data;
+    uint64_t in_ms = ALIVE_MS;
 
-    state_bump(restart->step->state);
-}
-
-static void arm(struct restart *restart, uint64_t now_ms, uint64_t wake_ms)
-{
-    uint64_t in_ms = wake_ms > now_ms ? wake_ms - now_ms : 0;
-
-    if (wake_ms == 0 || in_ms > LOOK_MS) {
-        in_ms = LOOK_MS;
+    if (restart->wake_ms != 0 && restart->wake_ms < now_ms + ALIVE_MS) {
+        in_ms = restart->wake_ms > now_ms ? restart->wake_ms - now_ms : 0;
     }
     (void)uv_timer_start(&restart->timer, on_time, in_ms, 0);
 }
 
-/* A line when another part of the whole is done; at least the sign of life. */
+static void tell_alive(struct restart *restart, uint64_t now_ms)
+{
+    if (now_ms - restart->alive_ms >= ALIVE_MS) {
+        restart->alive_ms = now_ms;
+        opcode_work_progress(restart->step->work);
+    }
+}
+
+/* Says that the work goes on; has the step look again, as after a change, when it is time. */
+static void on_time(uv_timer_t *timer)
+{
+    struct restart *restart = timer->data;
+    uint64_t now_ms = clock_now_ms();
+
+    tell_alive(restart, now_ms);
+    if (restart->wake_ms != 0 && restart->wake_ms <= now_ms) {
+        state_bump(restart->step->state);
+    } else {
+        arm(restart, now_ms);
+    }
+}
+
+/* A line when another part of the whole is done. */
 static void tell_progress(struct restart *restart, uint64_t now_ms)
 {
     struct restarter_counts counts = restarter_count(restart->restarter);
@@ -375,9 +392,8 @@ static void tell_progress(struct restart *restart, uint64_t now_ms)
         restart->told = done / part;
         restart->alive_ms = now_ms;
         opcode_work_log(restart->step->work, line);
-    } else if (now_ms - restart->alive_ms >= ALIVE_MS) {
-        restart->alive_ms = now_ms;
-        opcode_work_progress(restart->step->work);
+    } else {
+        tell_alive(restart, now_ms);
     }
 }
 
@@ -386,16 +402,16 @@ static bool is_over(struct opcode_step *step, struct err *err)
     struct restart *restart = step->data;
     const struct restarter_port port = { restart, look_at, restart_one, on_failed };
     uint64_t now_ms = clock_now_ms();
-    uint64_t wake_ms = 0;
     struct restarter_counts counts;
 
     fill_slots(restart);
-    enum restarter_verdict verdict = restarter_step(restart->restarter, now_ms, &port, &wake_ms);
+    enum restarter_verdict verdict =
+        restarter_step(restart->restarter, now_ms, &port, &restart->wake_ms);
 
     tell_progress(restart, now_ms);
     switch (verdict) {
     case RESTARTER_GOES_ON:
-        arm(restart, now_ms, wake_ms);
+        arm(restart, now_ms);
         break;
     case RESTARTER_SUCCEEDED:
         return true;

@@ -191,6 +191,7 @@ static void scale_work(struct opcode_work *work)
         return;
     }
     if (!again) {
+        assert(scale.template != NULL); /* Checked. */
         struct state_config *config = scale.template->config;
 
         grow(ref, scale.job, scale.first + scale.count);

@@ -134,13 +134,16 @@ static void without_run(struct restarter *restarter, const struct restarter_port
     fail(restarter, port, instance, true, why);
 }
 
-/* Is the run that is watched no longer the one that is active? */
+/* Is another run active than the one that is watched, or than the first one after the restart (it
+ * may have come and gone between two looks)? */
 static bool lost_run(struct restarter *restarter, const struct restarter_port *port,
                      struct instance *instance, const struct restarter_view *view)
 {
     char why[256];
 
-    if (str_eq(instance->run, view->run)) {
+    if (str_eq(instance->run, view->run) ||
+        (instance->phase == STOPPING &&
+         (view->after == NULL || str_eq(instance->run, view->after)))) {
         return false;
     }
     (void)snprintf(why, sizeof(why), "the run did not last%s%s", view->ended != NULL ? ": " : "",
@@ -181,11 +184,11 @@ static void advance(struct restarter *restarter, const struct restarter_port *po
         without_run(restarter, port, instance, &view);
         return;
     }
+    if (lost_run(restarter, port, instance, &view)) {
+        return;
+    }
     if (instance->phase == STOPPING && !str_eq(instance->run, view.run)) {
         follow(instance, STARTING, view.run, instance->since_ms);
-    }
-    if (instance->phase != STOPPING && lost_run(restarter, port, instance, &view)) {
-        return;
     }
     if (instance->phase == STARTING && view.phase == RESTARTER_RUNNING) {
         follow(instance, WATCHING, view.run, now_ms);

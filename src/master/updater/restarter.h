@@ -28,6 +28,7 @@ enum restarter_phase {
 struct restarter_view {
     enum restarter_phase phase;
     const char *run;    /* Id of its active run; NULL when there is none. */
+    const char *after;  /* Id of the run before that one; NULL when not known. */
     const char *state;  /* How a person would name its state: "PENDING: Insufficient: CPU". */
     const char *ended;  /* How the run before ended ("FAILED: exit 3"); NULL when not known. */
     bool can_restart;   /* Ending this run makes another one start. */
