@@ -251,6 +251,7 @@ static void a_flap_is_an_early_end_of_its_own(void **state)
     struct task late = run_of(TASK_FLAP_MS, TASK_RUNNING, TASK_FAILED);
     struct task asked = run_of(1000, TASK_KILLING, TASK_KILLED);
     struct task restarted = run_of(1000, TASK_RESTARTING, TASK_KILLED);
+    struct task preempted = run_of(1000, TASK_PREEMPTING, TASK_KILLED);
     struct task finished = run_of(1000, TASK_RUNNING, TASK_FINISHED);
 
     struct task cut_off = run_of(TASK_FLAP_MS, TASK_RUNNING, TASK_PARTITIONED);
@@ -262,11 +263,13 @@ static void a_flap_is_an_early_end_of_its_own(void **state)
     assert_false(task_state_flapped(&late));
     assert_false(task_state_flapped(&asked));
     assert_false(task_state_flapped(&restarted));
+    assert_false(task_state_flapped(&preempted));
     assert_true(task_state_flapped(&finished));
     task_fini(&early);
     task_fini(&late);
     task_fini(&asked);
     task_fini(&restarted);
+    task_fini(&preempted);
     task_fini(&finished);
 }
 

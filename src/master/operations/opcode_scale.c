@@ -14,6 +14,7 @@
 #include "master/operations/opcode_env.h"
 #include "master/operations/opcode_step.h"
 #include "master/operations/opcodes.h"
+#include "master/operations/quotas.h"
 #include "master/state/steer.h"
 
 #include <utlist.h>
@@ -70,7 +71,7 @@ static int scale_check(const struct opcode_ref *ref, struct err *err)
         return err_set(err, ERR_INVALID, "Instance count must be between 1 and %d inclusive.",
                        JOB_MAX_INSTANCES);
     }
-    return 0;
+    return quotas_check_add(ref->env, scale.template->config->job, (size_t)scale.count, err);
 }
 
 static int scale_validate(const struct opcode_ref *ref, struct err *err)

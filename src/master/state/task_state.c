@@ -188,8 +188,10 @@ bool task_state_flapped(const struct task *task)
     for (size_t i = 0; i < task->n_events; i++) {
         enum task_status status = task->events[i].status;
 
-        if (status == TASK_RESTARTING || status == TASK_KILLING || status == TASK_DRAINING) {
-            return false; /* Not its own doing. */
+        /* Not its own doing.  Aurora punished those that had to make room. */
+        if (status == TASK_RESTARTING || status == TASK_KILLING || status == TASK_DRAINING ||
+            status == TASK_PREEMPTING) {
+            return false;
         }
     }
     for (size_t i = task->n_events - 1; i > 0; i--) {
