@@ -224,7 +224,7 @@ static int look_at_node(struct draining *draining, int i, const json_t *nodes,
     }
     progress->begun += begun;
     if (begun && strcmp(mode, "drained") == 0) {
-        progress->drained++;
+        progress->drained += draining->checked[i]; /* Its post hooks have run, too. */
         return 0;
     }
     if (begun && strcmp(mode, "draining") != 0) {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* coordinator: asks others whether a task may go.
  *
- *   url: IDLE --ask--> BUSY --answered, failed, timed out--> IDLE
+ *   url: IDLE --ask--> BUSY --answered, failed, timed out--> the next in line, or IDLE
  *
- * Happy path: a POST, a yes, the callback.
+ * Happy path: a POST, a yes, the callback.  Who is refused stands at the end of the line again.
  * Failures: whatever is no yes is a no; the task may be asked about again after retry_ms.
  * Nothing is stored: another leader asks again.
  * Invariant: at most one call per URL is under way; what was refused is remembered for
@@ -16,16 +16,26 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "http/httpc.h"
+#include "master/state/task_state.h"
 
 #include <inttypes.h>
 #include <string.h>
 #include <uthash.h>
+#include <utlist.h>
 
 enum { MAX_ANSWER_BYTES = 64 * 1024, SWEEP_AT = 256 };
+
+/* A task that waits until its URL is free. */
+struct waiter {
+    char *task_id;
+    uint64_t deadline_ms;
+    struct waiter *prev, *next;
+};
 
 struct place_asked {
     struct coordinators *owner;
     struct httpc_call call;
+    struct waiter *line; /* utlist, the first is next. */
     bool busy;
     char *task_id, *status_key, *body, *target;
     UT_hash_handle hh;
@@ -58,7 +68,7 @@ struct coordinators *coordinators_new(const struct coordinators_options *options
     coordinators->options = *options;
     coordinators->granted = granted;
     coordinators->data = data;
-    httpc_new(options->loop, &coordinators->httpc);
+    httpc_new(state_loop(options->state), &coordinators->httpc);
     return coordinators;
 }
 
@@ -138,6 +148,8 @@ static int verdict(const struct place_asked *place, struct err *err)
     return 0;
 }
 
+static void ask_next(struct place_asked *place);
+
 static void on_answer(struct httpc_call *call)
 {
     struct place_asked *place = call->data;
@@ -153,12 +165,21 @@ static void on_answer(struct httpc_call *call)
     if (yes) {
         log_info("the coordinator lets a task go task=%s url=%s", task_id, place->url);
         owner->granted(task_id, owner->data);
+        ask_next(place);
         return;
     }
     log_info("the coordinator does not let a task go, asking again in %" PRIu64
              " ms: %s task=%s url=%s",
              owner->options.retry_ms, why.msg, task_id, place->url);
     refuse(owner, task_id);
+    ask_next(place);
+}
+
+static void waiter_free(struct place_asked *place, struct waiter *waiter)
+{
+    DL_DELETE(place->line, waiter);
+    free(waiter->task_id);
+    free(waiter);
 }
 
 static struct place_asked *place_of(struct coordinators *coordinators, const char *url)
@@ -188,15 +209,10 @@ static char *body_of(const struct state_task *task, uint64_t deadline_ms)
     return json_text(doc);
 }
 
-void coordinators_ask(struct coordinators *coordinators, const struct state_task *task,
-                      uint64_t deadline_ms)
+static void ask(struct place_asked *place, const struct state_task *task, uint64_t deadline_ms)
 {
     const struct sla_policy *policy = &task->config->job->sla;
-    struct place_asked *place = place_of(coordinators, policy->url);
 
-    if (place->busy || coordinators->closing || refused_lately(coordinators, task->t.id)) {
-        return;
-    }
     place->busy = true;
     place->task_id = mem_strdup(task->t.id);
     place->status_key = mem_strdup(policy->status_key);
@@ -210,9 +226,49 @@ void coordinators_ask(struct coordinators *coordinators, const struct state_task
                                        .url = place->target,
                                        .body = place->body,
                                        .body_len = strlen(place->body),
-                                       .timeout_ms = coordinators->options.timeout_ms,
+                                       .timeout_ms = place->owner->options.timeout_ms,
                                        .max_bytes = MAX_ANSWER_BYTES };
-    httpc_start(coordinators->httpc, &place->call, on_answer);
+    httpc_start(place->owner->httpc, &place->call, on_answer);
+}
+
+/* Those that have gone meanwhile are passed over. */
+static void ask_next(struct place_asked *place)
+{
+    while (place->line != NULL && !place->busy) {
+        struct waiter *waiter = place->line;
+        const struct state_task *task =
+            state_task_find(place->owner->options.state, waiter->task_id);
+        bool still = task != NULL && task_state_allows(task->t.status, TASK_DRAINING) &&
+                     str_eq(task->config->job->sla.url, place->url);
+
+        if (still) {
+            ask(place, task, waiter->deadline_ms);
+        }
+        waiter_free(place, waiter);
+    }
+}
+
+void coordinators_ask(struct coordinators *coordinators, const struct state_task *task,
+                      uint64_t deadline_ms)
+{
+    struct place_asked *place = place_of(coordinators, task->config->job->sla.url);
+    struct waiter *waiter;
+
+    if (coordinators->closing || str_eq(place->task_id, task->t.id) ||
+        refused_lately(coordinators, task->t.id)) {
+        return;
+    }
+    DL_FOREACH(place->line, waiter)
+    {
+        if (strcmp(waiter->task_id, task->t.id) == 0) {
+            return;
+        }
+    }
+    waiter = mem_alloc(sizeof(*waiter));
+    waiter->task_id = mem_strdup(task->t.id);
+    waiter->deadline_ms = deadline_ms;
+    DL_APPEND(place->line, waiter);
+    ask_next(place);
 }
 
 /* ---- Life ---- */
@@ -229,6 +285,9 @@ static void on_closed(void *data)
     {
         /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): HASH_DEL moves the head. */
         HASH_DEL(coordinators->places, place);
+        while (place->line != NULL) {
+            waiter_free(place, place->line);
+        }
         place_clear(place);
         free(place);
     }

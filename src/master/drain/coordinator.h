@@ -5,7 +5,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <uv.h>
 
 /* Asks the coordinators that jobs name in their SLA policies whether a task may go:
  * POST <url>?task=<cluster/role/env/name/instance> {"taskConfig","task",
@@ -14,7 +13,7 @@
 struct coordinators;
 
 struct coordinators_options {
-    uv_loop_t *loop;
+    struct state *state;
     uint64_t retry_ms;   /* A task is asked about again this long after a no. */
     uint64_t timeout_ms; /* Of a call. */
 };
@@ -25,8 +24,9 @@ typedef void (*coordinators_cb)(const char *task_id, void *data);
 struct coordinators *coordinators_new(const struct coordinators_options *options,
                                       coordinators_cb granted, void *data);
 
-/* Asks, unless the URL is busy or this task was refused less than retry_ms ago: call it again and
- * again.  deadline_ms: wall clock at which the task goes whatever is answered. */
+/* Asks, when the URL has answered what was asked before; not while this task waits already or was
+ * refused less than retry_ms ago: call it again and again.  deadline_ms: wall clock at which the
+ * task goes whatever is answered. */
 void coordinators_ask(struct coordinators *coordinators, const struct state_task *task,
                       uint64_t deadline_ms);
 

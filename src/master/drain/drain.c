@@ -103,7 +103,7 @@ struct drain *drain_new(const struct drain_options *options)
 {
     struct drain *drain = mem_alloc(sizeof(*drain));
     struct coordinators_options coordinators = {
-        .loop = state_loop(options->state),
+        .state = options->state,
         .retry_ms = options->coordinator_retry_ms,
         .timeout_ms = COORDINATOR_TIMEOUT_MS,
     };

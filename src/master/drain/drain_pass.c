@@ -119,6 +119,7 @@ void drain_node(struct state *state, struct steer *steer, struct state_node *nod
     }
     if (node->n_tasks == 0) {
         set_mode(state, node, STATE_NODE_DRAINED);
+        steer_node_changed(steer, node); /* Those that wait are told why in other words. */
     }
 }
 

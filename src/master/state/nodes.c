@@ -130,12 +130,23 @@ static void watch_shards(struct watched *watched)
     }
 }
 
+static bool has_partitioned(const struct state_node *node)
+{
+    const struct state_task *task;
+
+    DL_FOREACH2(node->tasks, task, node_next)
+    {
+        if (task->t.status == TASK_PARTITIONED) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void came(struct watched *watched, json_t *doc)
 {
     struct nodes *nodes = watched->nodes;
     struct state_node *node = watched->node;
-    bool was_lost = node->lost;
-
     json_decref(node->doc);
     node->doc = doc;
     free(node->address);
@@ -154,8 +165,8 @@ static void came(struct watched *watched, json_t *doc)
     }
     state_bump(nodes->options.state);
     steer_node_changed(nodes->options.steer, node);
-    if (was_lost) {
-        watch_shards(watched);
+    if (has_partitioned(node)) {
+        watch_shards(watched); /* What was read while it was away did not count. */
     }
 }
 
