@@ -148,10 +148,11 @@ const struct opcode opcode_job_create = {
 
 static int kill_validate(const struct opcode_ref *ref, struct err *err)
 {
-    if (opcode_common_check_key(ref->input, err) < 0) {
+    if (opcode_common_check_key(ref->input, err) < 0 ||
+        opcode_common_check_instances(ref->input, err) < 0) {
         return err->code;
     }
-    return opcode_common_check_instances(ref->input, err);
+    return steer_check_unlocked(opcode_common_find(ref), err);
 }
 
 static bool kill_wants(const json_t *input, const struct state_task *task)
@@ -263,7 +264,7 @@ const struct opcode opcode_job_kill = {
     .object_type = "JOB",
     .validate = kill_validate,
     .job = opcode_common_key,
-    .check = NULL,
+    .check = kill_validate,
     .vars = kill_vars,
     .nodes = kill_nodes,
     .work = kill_work,

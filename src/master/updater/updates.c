@@ -447,10 +447,10 @@ void updates_look(struct updates_entry *entry)
         updater_give_up(update, "The job, or a configuration of it, is not there any more.", now);
     } else {
         world.data = &look;
+        entry->seen_changes = look.job->changes; /* What is ordered now is a change, too. */
         collect(&look);
         updater_step(update, &world, now, &entry->wake_ms);
         free(look.tasks);
-        entry->seen_changes = look.job->changes;
         arm(updates, entry->wake_ms);
     }
     if (update->changed) {
