@@ -329,6 +329,7 @@ static char *alive_text(const struct agent *agent, const char *address)
     json_put_take(offer, "ports", json_pack("[ii]", resources->port_first, resources->port_last));
     json_put_take(doc, "resources", offer);
     json_put_str(doc, "hooks_dir", agent->hooks_dir);
+    json_put_str(doc, "pods_dir", agent->pod_root);
     json_put_str(doc, "announcer_host", agent->options.announcer_hostname);
     return json_text(doc);
 }

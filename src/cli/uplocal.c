@@ -48,6 +48,8 @@ enum {
     LOOK_AGAIN_MS = 50,
     LOG_TAIL_CAP = 1 << 20,
     PORT_MAX = 65535,
+    FIRST_TASK_PORT = 31000,
+    TASK_PORTS = 1700, /* Below those that the kernel gives out. */
 };
 
 enum rank { RANK_STORE, RANK_MASTER, RANK_AGENT };
@@ -244,6 +246,16 @@ int uplocal_new(uv_loop_t *loop, const struct uplocal_options *options, struct u
     return 0;
 }
 
+/* Nodes of one machine share its ports: to each its own. */
+static void add_ports(char ***argv, const struct uplocal *up, const struct service *service)
+{
+    int width = TASK_PORTS / up->options.nodes;
+    int index = (int)(service - up->services) - ((int)up->n_services - up->options.nodes);
+    int first = FIRST_TASK_PORT + index * width;
+
+    strv_addf(argv, "--ports=%d-%d", first, first + width - 1);
+}
+
 /* Those for every node, and those for this one. */
 static void add_attributes(char ***argv, char *const *attributes, const char *node)
 {
@@ -289,6 +301,7 @@ static char **arguments(const struct service *service, int ready_fd)
     strv_addf(&argv, "--hooks-dir=%s/nodes/%s/hooks", dir, service->name);
     strv_addf(&argv, "--node-hooks-dir=%s/nodes/%s/p2hooks.d", dir, service->name);
     strv_addf(&argv, "--pod-hooks-dir=%s/nodes/%s/podhooks", dir, service->name);
+    add_ports(&argv, up, service);
     strv_add(&argv, "--announcer-hostname=127.0.0.1"); /* Nobody else knows node1. */
     strv_add(&argv, "--stop-pods-on-exit");
     for (char **option = up->options.node_options; option != NULL && *option != NULL; option++) {

@@ -167,6 +167,17 @@ static void add_settings(const json_t *job, json_t *doc)
     }
 }
 
+/* Where on which machine its pod lives, for `davit task ssh`. */
+static void add_home(const struct state_task *task, const struct state_node *node, json_t *doc)
+{
+    const char *pods = json_str_or(node->doc, "pods_dir", NULL);
+
+    if (task_is_active(task->t.status) && pods != NULL) {
+        json_put_take(doc, "home", json_sprintf("%s/%s", pods, task->t.id));
+        json_put_str(doc, "boot_id", json_str_or(node->doc, "boot_id", NULL));
+    }
+}
+
 static json_t *encode_task(const struct state *state, const struct state_task *task)
 {
     const struct job *job = task->config->job;
@@ -189,6 +200,9 @@ static json_t *encode_task(const struct state *state, const struct state_task *t
     json_put_take(resources, "ports", ports);
     json_put_take(doc, "resources", resources);
     json_put_str(doc, "host", node != NULL ? node->hostname : NULL);
+    if (node != NULL) {
+        add_home(task, node, doc);
+    }
     json_put_bool(doc, "active", task_is_active(task->t.status));
     json_put_bool(doc, "service", job->service);
     json_put_int(doc, "max_failures", job->max_task_failures);
