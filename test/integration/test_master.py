@@ -393,3 +393,25 @@ def test_an_endless_reason_does_not_end_the_term(master, agent):
     wait_until("it was rescheduled", lambda: len(master.tasks()) == 2)
     succeeded(master.wait(master.create(name="other")))
     assert master.get("/v1/status")["epoch"] == 1
+
+
+def test_many_new_nodes_in_one_turn(store, master):
+    """Each new node's folder of intents is made with the first intent, whichever write that is in."""
+    epoch = master.get("/v1/status")["epoch"]
+    nodes = 400
+    with FakeAgent(store, "n0") as agent:
+        waits = []
+        for i in range(1, nodes):
+            alive = dict(agent.alive, host=f"n{i}", attributes={"host": f"n{i}"})
+            agent.zk.ensure_path(f"/davit/nodes/n{i}")
+            waits.append(agent.zk.create_async(f"/davit/nodes/n{i}/alive", json.dumps(alive).encode(),
+                                               ephemeral=True))
+        for wait in waits:
+            wait.get()
+        wait_until("the nodes are known", lambda: len([
+            node for node in master.get("/v1/nodes")["items"] if node["alive"]]) == nodes)
+        task = {**hello(ports=("http",))["task"], "contact": "x" * 3000}
+        opcode = succeeded(master.wait(master.create(
+            instances=nodes, constraints={"host": "limit:1"}, task=task)))
+        assert opcode["result"]["placed"] == nodes
+        assert master.get("/v1/status")["epoch"] == epoch  # No term ended over it.

@@ -628,6 +628,21 @@ static size_t puts_bytes(const struct puts *puts)
     return bytes;
 }
 
+/* What was encoded is not written now: its new folders are still to be made. */
+static void puts_undo(struct state *state, struct puts *puts)
+{
+    for (size_t i = 0; i < puts->n; i++) {
+        struct folder *folder = NULL;
+
+        HASH_FIND_STR(state->folders, puts->put[i].path, folder);
+        if (folder != NULL) {
+            HASH_DEL(state->folders, folder);
+            free(folder);
+        }
+    }
+    puts_free(puts->put, puts->n);
+}
+
 /* Moves the head of the queue into the batch; false when it is full. */
 static bool fill_one(struct state *state, struct state_batch *batch)
 {
@@ -644,7 +659,7 @@ static bool fill_one(struct state *state, struct state_batch *batch)
     encode(state, item, &puts);
     bytes = puts_bytes(&puts);
     if (batch->n > 0 && (batch->n + puts.n > MAX_PUTS || batch->bytes + bytes > MAX_BYTES)) {
-        puts_free(puts.put, puts.n);
+        puts_undo(state, &puts);
         return false;
     }
     batch->puts = mem_realloc(batch->puts, (batch->n + puts.n + 1) * sizeof(batch->puts[0]));
