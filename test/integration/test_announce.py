@@ -96,6 +96,14 @@ def wait_members(zk, count, folder=FOLDER, seconds=20):
         raise AssertionError(f"{e}: {members(zk, folder)}") from None
 
 
+def wait_names(node, what, condition, folder=FOLDER):
+    """Until the names of the members are as wanted."""
+    try:
+        wait_until(what, lambda: condition(names(node.zk, folder)), 30)
+    except AssertionError as e:
+        raise AssertionError(f"{e}: {members(node.zk, folder)}\n{node.log()[-4000:]}") from None
+
+
 def endpoint(port, host="here"):
     return {"host": host, "port": port}
 
@@ -189,7 +197,7 @@ def test_a_restarted_agent_takes_its_member_over(make_node, zk, how):
     node.kill() if how == "kill" else node.stop()
     assert names(zk) == [old]  # The pod runs on, and is announced.
     node.start()
-    wait_until("another member", lambda: len(names(zk)) == 1 and names(zk) != [old])
+    wait_names(node, "another member", lambda now: len(now) == 1 and now != [old])
     new, = names(zk)
     session = node.get("/v1/status")[1]["store_session"]
     wait_until("it is the new agent's",
@@ -202,13 +210,14 @@ def test_without_its_note_the_old_member_is_found(make_node, zk):
     node = make_node().start()
     pod = launch(node)
     old, = wait_members(zk, 1)
+    note = node.pod_root / pod / "announced"
+    wait_until("it is noted", note.exists)
     node.kill()
-    (node.pod_root / pod / "announced").unlink()
+    note.unlink()
     # Somebody else's member stays.
     zk.create(f"{FOLDER}/member_", b'{"shard":9}', ephemeral=True, sequence=True)
     node.start()
-    wait_until("taken over", lambda: old not in names(zk) and len(names(zk)) == 2)
-    assert len(members(zk)) == 2
+    wait_names(node, "taken over", lambda now: old not in now and len(now) == 2)
 
 
 def test_a_task_that_is_to_end_when_the_agent_comes_back_is_taken_out_first(make_node, zk):
@@ -239,7 +248,7 @@ def test_a_removed_member_is_made_again(make_node, zk):
     launch(node)
     old, = wait_members(zk, 1)
     zk.delete(f"{FOLDER}/{old}")
-    wait_until("made again", lambda: names(zk) and names(zk) != [old])
+    wait_names(node, "made again", lambda now: now and now != [old])
 
 
 def test_ends_while_the_store_is_away(make_node, tmp_path):
