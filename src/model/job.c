@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "model/job_health.h"
+#include "model/support.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -405,7 +406,7 @@ int job_decode(const json_t *doc, struct job **ret_job, struct err *err)
     }
     if (job_check_env(job->key.env, err) < 0 || check_numbers(job, err) < 0 ||
         check_processes(job, err) < 0 || check_policies(job, err) < 0 ||
-        job_health_check(doc, err) < 0 || check_size(job, err) < 0) {
+        job_health_check(doc, err) < 0 || support_check(doc, err) < 0 || check_size(job, err) < 0) {
         return err->code;
     }
     *ret_job = TAKE(job);
