@@ -70,7 +70,7 @@ def cluster(tmp_path_factory):
     (home / "jobs.aurora").write_text(CONFIG)
     with Cluster(directory / "up", nodes=2, env={
             "NO_COLOR": "", "BAD_FLAG": str(home / "bad"),
-            "HOOK_LOG": str(home / "hooks.log")},
+            "HOOK_LOG": str(home / "hooks.log"), "DAVIT_CRASH_FILE": str(home / "crash")},
             options=["--master-arg=--op-work-ms=4000"]) as one:
         one.home = home
         yield one
@@ -134,6 +134,20 @@ def hook(directory, name, body):
         yield path
     finally:
         path.unlink()
+
+
+def has_faults():
+    program = build_dir() / "src/master/davit-master"
+    return program.exists() and b"DAVIT_CRASH_FILE" in program.read_bytes()
+
+
+def dies_at(cluster, point):
+    (cluster.home / "crash").write_text(point + "\n")
+
+
+def nothing_dies(cluster):
+    for name in ("crash", "crash.taken"):
+        (cluster.home / name).unlink(missing_ok=True)
 
 
 # --- restart ---------------------------------------------------------------------------------
@@ -335,6 +349,27 @@ def operation_of_patiently(cluster, key):
     return wait_until("it is over", over)
 
 
+@pytest.mark.faults
+@pytest.mark.skipif(not has_faults(), reason="this build has no crash points (-Dfaults=true)")
+@pytest.mark.parametrize("point", ["master.restart.asked", "master.task.before",
+                                   "master.task.after"])
+def test_restart_whose_master_dies_at(cluster, run, made, point):
+    key = made("four")
+    before = runs(cluster, key)
+    dies_at(cluster, point)
+    done = run("job", "restart", "--watch-secs=0", key)
+    assert (cluster.home / "crash.taken").exists()
+    nothing_dies(cluster)
+    assert done.returncode == 4 and "disappeared" in done.stderr
+    assert operation_of_patiently(cluster, key)["state"] == "disappeared"
+    cluster.wait_state(key, "RUNNING", 4)
+    after = runs(cluster, key)
+    assert sorted(after) == [0, 1, 2, 3] and [after[i] for i in (1, 2, 3)] == [
+        before[i] for i in (1, 2, 3)]
+    run("job", "restart", "--watch-secs=0", key, check=True)
+    assert not set(runs(cluster, key).values()) & set(after.values())
+
+
 # --- job add ---------------------------------------------------------------------------------
 
 def test_added_instances_have_the_next_numbers_and_stay(cluster, run, made):
@@ -352,6 +387,24 @@ def test_added_instances_have_the_next_numbers_and_stay(cluster, run, made):
     job = cluster.patient_api("GET", path)
     assert job["instances"] == 6 and job["job"]["instances"] == 6
     assert [t["instance"] for t in cluster.tasks(key, active=True)] == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.faults
+@pytest.mark.skipif(not has_faults(), reason="this build has no crash points (-Dfaults=true)")
+@pytest.mark.parametrize("point", ["master.scale.made", "master.job.before", "master.job.after",
+                                   "master.task.after"])
+def test_add_whose_master_dies_at(cluster, run, made, point):
+    """All of it or nothing, and the job says what there is."""
+    key = made("plain")
+    dies_at(cluster, point)
+    done = run("job", "add", f"{key}/0", "2")
+    assert (cluster.home / "crash.taken").exists()
+    nothing_dies(cluster)
+    assert done.returncode == 10 and "disappeared" in done.stderr
+    count = cluster.patient_api("GET", f"/v1/jobs/{key}")["instances"]
+    assert count in (1, 3)
+    assert sorted(runs(cluster, key)) == list(range(count))
+    cluster.wait_state(key, "RUNNING", count)
 
 
 def test_hooks_of_added_instances(cluster, run, made):
@@ -388,8 +441,12 @@ def test_instances_that_are_not_added(cluster, run, made, what, status, said):
     assert len(cluster.tasks(key, active=True)) == 1
 
 
-def test_the_sla_of_a_job_that_grows(cluster, run, made):
+def test_the_sla_and_the_quota_of_a_job_that_grows(cluster, run, made):
+    run("quota", "set", f"devcluster/{USER}", "0.25", "1G", "1G", check=True)
     key = made("sla")
+    done = run("job", "add", f"{key}/0", "10")
+    assert done.returncode == 10
+    assert "\tInsufficient resource quota: CPU quota exceeded by 0.05 core(s)" in done.stderr
     done = run("job", "add", f"{key}/0", "1", check=True)
     assert done.stdout == "WARNING: Adding instances without updating SlaPolicy.\n"
 

@@ -14,6 +14,7 @@
  * it goes on after the runs that it began.
  */
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/json.h"
 #include "base/str.h"
 #include "master/operations/opcode_common.h"
@@ -308,6 +309,7 @@ static void restart_one(void *data, int instance)
                   json_str_or(ref->input, "message", NULL), ref->op_id);
     /* One that its node cannot hear of has ended at once. */
     fill_slots(restart);
+    CRASH_POINT("master.restart.asked");
 }
 
 static void on_failed(void *data, int instance, const char *why, bool given_up)

@@ -8,6 +8,7 @@
  * The work is one step: everything is made in one turn and answered when it is durable.
  * Asked again by the same operation it finds its tasks and makes none.
  */
+#include "base/fault.h"
 #include "base/json.h"
 #include "base/str.h"
 #include "master/operations/opcode_common.h"
@@ -202,6 +203,7 @@ static void scale_work(struct opcode_work *work)
         }
         scale.active += scale.count;
     }
+    CRASH_POINT("master.scale.made");
     list_ours(ref, scale.job, instances);
     step = opcode_step_new(work, scale.job->key_text);
     json_put_take(step->result, "instances", instances);
