@@ -304,11 +304,14 @@ static void restart_one(void *data, int instance)
 {
     struct restart *restart = data;
     const struct opcode_ref *ref = &restart->step->work->ref;
+    struct state_task *task = restart->slots[instance].active;
+    bool unheard = task->node != NULL && task->node->lost;
 
-    steer_restart(restart->step->steer, restart->slots[instance].active, opcode_common_user(ref),
+    steer_restart(restart->step->steer, task, opcode_common_user(ref),
                   json_str_or(ref->input, "message", NULL), ref->op_id);
-    /* One that its node cannot hear of has ended at once. */
-    fill_slots(restart);
+    if (unheard) {
+        fill_slots(restart); /* Its node is given up: it has ended at once. */
+    }
     CRASH_POINT("master.restart.asked");
 }
 
