@@ -10,6 +10,8 @@
 
 #include "base/child.h"
 #include "base/file.h"
+#include "base/json.h"
+#include "base/log.h"
 #include "base/str.h"
 
 #include <stdio.h>
@@ -104,4 +106,25 @@ bool browser_open(struct cli *cli, const char *url)
         }
     }
     return false;
+}
+
+void browser_after(struct verb_call *call)
+{
+    CLEANUP(cli_key_fini) struct cli_key key = { 0 };
+    CLEANUP(json_freep) json_t *instances = NULL;
+    const struct verb_option *option = call->verb->options;
+    struct err ignored = { 0 };
+
+    while (option != NULL && option->name != NULL && !str_eq(option->name, "open-browser")) {
+        option++;
+    }
+    if (option == NULL || option->name == NULL || !verb_flag(call, "open-browser") ||
+        cli_instances_parse(call->operands[0], &key, &instances, &ignored) < 0) {
+        return;
+    }
+    CLEANUP(mem_freep) char *url = cli_job_url(call->cli, &key);
+
+    if (!browser_open(call->cli, url)) {
+        log_debug("no browser for %s", url);
+    }
 }

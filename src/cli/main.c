@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/selfpath.h"
 #include "base/str.h"
+#include "cli/browser.h"
 #include "cli/cli.h"
 
 #include <locale.h>
@@ -59,6 +60,9 @@ static int run_verb(const struct verb *verb, int argc, char **argv)
     cli_catch_interrupt();
     (void)uv_loop_init(&cli.loop);
     rv = verb->run(&call, &err);
+    if (rv == 0) {
+        browser_after(&call);
+    }
     if (rv < 0) {
         rv = err.code == ERR_USAGE ? verb_complain(verb, &err)
                                    : cli_report(&cli, &err, err_exit_status(err.code));

@@ -224,10 +224,10 @@ def test_status_json(cluster):
 def test_status_says_why_one_waits(cluster):
     key = cluster.key("never")
     cluster.davit("job", "create", key, cluster.dir / "jobs.aurora")
-    # Constraints are the scheduler's to look at; too much is enough of a reason here.
-    states = {task["state"] for task in cluster.tasks(key)}
-    if states == {"PENDING"}:
-        assert "pending reason: " in cluster.davit("job", "status", key).stdout
+    wait_until("a reason", lambda: cluster.tasks(key)[0].get("reason"))
+    text = cluster.davit("job", "status", key).stdout
+    assert "status: PENDING on None\n" in text
+    assert "\t  pending reason: Constraint not satisfied: rack\n" in text
     cluster.davit("job", "killall", key)
 
 
@@ -285,6 +285,31 @@ def test_open(cluster, tmp_path):
             assert "davit cluster devcluster" in text and "\x1b" not in text
     with urllib.request.urlopen(url, timeout=10) as answer:
         assert f"davit job status '{key}'" in answer.read().decode()
+
+
+def test_open_browser_of_verbs_that_change_something(cluster, tmp_path):
+    seen = tmp_path / "seen"
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" >> {seen}\n')
+    browser.chmod(0o755)
+    base = json.loads((cluster.dir / "clusters.json").read_text())[0]["scheduler_uri"]
+    key = cluster.key("short")
+    file = cluster.dir / "jobs.aurora"
+    before = cluster.env.get("BROWSER")
+    cluster.env["BROWSER"] = str(browser)
+    try:
+        cluster.davit("job", "create", key, file, "--open-browser", "--wait-until=FINISHED")
+        cluster.davit("job", "create", key, file, "--open-browser", check=False)
+        cluster.davit("job", "create", cluster.key("nobody"), file, "--open-browser", check=False)
+        cluster.davit("job", "kill", cluster.key("plain") + "/0", "--open-browser")
+        cluster.davit("job", "status", key)
+    finally:
+        cluster.env.pop("BROWSER")
+        if before is not None:
+            cluster.env["BROWSER"] = before
+    urls = seen.read_text().split()
+    assert urls[0] == f"{base}/scheduler/{USER}/devel/short"
+    assert urls[-1] == f"{base}/scheduler/{USER}/devel/plain"
 
 
 def test_members_go_with_their_tasks(cluster, zk):

@@ -15,7 +15,7 @@
 static const struct verb_option options[] = {
     HOOKED_FILE_OPTIONS,
     { "config", 0, ARGS_TEXT, "FILE", "a configuration whose client hooks run", NULL, 0, 0 },
-    { "open-browser", 0, ARGS_FLAG, NULL, "accepted; no browser is opened", NULL, 0, 0 },
+    { "open-browser", 0, ARGS_FLAG, NULL, "open the job's page in the browser", NULL, 0, 0 },
     { 0 },
 };
 

@@ -7,7 +7,6 @@
 #include "base/buf.h"
 #include "base/json.h"
 #include "base/str.h"
-#include "cli/browser.h"
 #include "cli/cli.h"
 #include "cli/hooked.h"
 #include "cli/job_wait.h"
@@ -81,9 +80,6 @@ static int create(struct verb_call *call, const struct cli_key *key, struct conf
         cli_print_json(record);
     } else {
         (void)printf("Job create succeeded: job url=%s\n", url);
-    }
-    if (verb_flag(call, "open-browser")) {
-        (void)browser_open(call->cli, url);
     }
     return 0;
 }

@@ -17,7 +17,7 @@
 #define KILL_OPTIONS                                                                              \
     HOOKED_FILE_OPTIONS,                                                                          \
         { "config", 0, ARGS_TEXT, "FILE", "a configuration whose client hooks run", NULL, 0, 0 }, \
-        { "open-browser", 0, ARGS_FLAG, NULL, "accepted; no browser is opened", NULL, 0, 0 },     \
+        { "open-browser", 0, ARGS_FLAG, NULL, "open the job's page in the browser", NULL, 0, 0 }, \
         { "batch-size", 0, ARGS_INT, "N", "instances to kill at a time (1)", "1", 1, 100000 },    \
         { "max-total-failures", 0, ARGS_INT, "N", "batches that may fail (0)", "0", 0, 100000 },  \
         { "no-batching", 0, ARGS_FLAG, NULL, "kill all of them in one call", NULL, 0, 0 },        \

@@ -19,7 +19,7 @@
 static const struct verb_option options[] = {
     HOOKED_FILE_OPTIONS,
     { "config", 0, ARGS_TEXT, "FILE", "a configuration whose client hooks run", NULL, 0, 0 },
-    { "open-browser", 0, ARGS_FLAG, NULL, "accepted; no browser is opened", NULL, 0, 0 },
+    { "open-browser", 0, ARGS_FLAG, NULL, "open the job's page in the browser", NULL, 0, 0 },
     { "batch-size", 0, ARGS_INT, "N", "instances to restart at a time (1)", "1", 1, 4000 },
     { "watch-secs", 0, ARGS_INT, "SECONDS", "how long each must be RUNNING (30)", "30", 0, 86400 },
     { "healthcheck-interval-seconds", 0, ARGS_INT, "SECONDS",

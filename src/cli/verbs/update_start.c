@@ -19,7 +19,7 @@
 
 static const struct verb_option options[] = {
     HOOKED_FILE_OPTIONS,
-    { "open-browser", 0, ARGS_FLAG, NULL, "accepted; no browser is opened", NULL, 0, 0 },
+    { "open-browser", 0, ARGS_FLAG, NULL, "open the job's page in the browser", NULL, 0, 0 },
     { "message", 'm', ARGS_TEXT, "TEXT", "why, for the update's events", NULL, 0, 0 },
     { "wait", 0, ARGS_FLAG, NULL, "wait until the update has ended", NULL, 0, 0 },
     { "healthcheck-interval-seconds", 0, ARGS_INT, "SECONDS", "accepted", "3", 0, 86400 },
