@@ -123,11 +123,25 @@ static void unpin(struct updates_entry *entry)
     entry->pins = NULL;
 }
 
+/* Dies, in tests, where the update is in a given state. */
+static void crash_point(const struct update *update)
+{
+#ifdef WITH_FAULTS
+    char name[64];
+
+    (void)snprintf(name, sizeof(name), "master.update.%s", update_status_name(update->status));
+    CRASH_POINT(name);
+#else
+    (void)update;
+#endif
+}
+
 void updates_put(struct updates_entry *entry)
 {
     entry->update->changed = false;
     (void)state_doc_put_take(entry->updates->state, STATE_DOC_UPDATE, entry->update->id,
                              update_encode(entry->update));
+    crash_point(entry->update);
 }
 
 /* Takes the document's place in the queue, before the tasks that are touched next. */
@@ -418,19 +432,6 @@ static void arm(struct updates *updates, uint64_t when_ms)
                    0);
 }
 
-/* Dies, in tests, where the update is in a given state. */
-static void crash_point(const struct update *update)
-{
-#ifdef WITH_FAULTS
-    char name[64];
-
-    (void)snprintf(name, sizeof(name), "master.update.%s", update_status_name(update->status));
-    CRASH_POINT(name);
-#else
-    (void)update;
-#endif
-}
-
 void updates_look(struct updates_entry *entry)
 {
     struct updates *updates = entry->updates;
@@ -457,7 +458,6 @@ void updates_look(struct updates_entry *entry)
         log_debug("update: %s update=%s job=%s", update_status_name(update->status), update->id,
                   update->job);
         updates_put(entry);
-        crash_point(update);
     }
     if (!update_status_is_active(update->status)) {
         finish(entry);
@@ -578,7 +578,6 @@ int updates_command(struct updates *updates, const char *job, const char *id,
         return err->code;
     }
     updates_put(entry);
-    crash_point(entry->update);
     if (update_status_is_active(entry->update->status)) {
         updates_look(entry);
     } else {
