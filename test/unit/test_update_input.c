@@ -28,27 +28,27 @@ static void expect(const struct diff *diff, const char *wanted)
 static void each_instance_gets_its_kind(void **state)
 {
     const char *now[] = { "old", "new", NULL, "old", NULL, "new" };
-    static const int only[] = { 0, 2, 5 };
-    static const int wrong[] = { 0, 4, 7, 8 };
+    static const int some[] = { 0, 2, 5 }, bad[] = { 0, 4, 7, 8 };
+    const struct diff_scope only = { some, 3 }, wrong = { bad, 4 }, one = { some, 1 };
     struct diff diff = { 0 };
     struct err err;
 
     (void)state;
-    assert_int_equal(diff_make(now, 6, 4, "new", NULL, 0, &diff, &err), 0);
+    assert_int_equal(diff_make(now, 6, 4, "new", NULL, &diff, &err), 0);
     expect(&diff, "U=AU R");
     assert_int_equal(diff.n_changes, 4);
     diff_fini(&diff);
-    assert_int_equal(diff_make(now, 6, 4, "new", only, 3, &diff, &err), 0);
+    assert_int_equal(diff_make(now, 6, 4, "new", &only, &diff, &err), 0);
     expect(&diff, "U.A. R");
     assert_int_equal(diff.n_changes, 3);
     diff_fini(&diff);
-    assert_int_equal(diff_make(now, 6, 4, "new", wrong, 4, &diff, &err), ERR_INVALID);
+    assert_int_equal(diff_make(now, 6, 4, "new", &wrong, &diff, &err), ERR_INVALID);
     assert_non_null(strstr(err.msg, "some are irrelevant to the update and current job state: "
                                     "[4,7-8]"));
-    assert_int_equal(diff_make(NULL, 0, 2, "new", NULL, 0, &diff, &err), 0);
+    assert_int_equal(diff_make(NULL, 0, 2, "new", NULL, &diff, &err), 0);
     expect(&diff, "AA");
     diff_fini(&diff);
-    assert_int_equal(diff_make(now, 2, 2, "old", only, 1, &diff, &err), 0);
+    assert_int_equal(diff_make(now, 2, 2, "old", &one, &diff, &err), 0);
     assert_int_equal(diff.n_changes, 0);
     diff_fini(&diff);
 }

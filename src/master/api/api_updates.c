@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "master/updater/updates.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -143,7 +144,7 @@ static void answer_updates(struct httpd_request *req, struct state *state)
             continue;
         }
         if (json_array_size(items) == (size_t)limit) {
-            next = json_sprintf("%lld", (long long)(cursor + limit));
+            next = json_sprintf("%" PRId64, cursor + limit);
             break;
         }
         json_array_append_new(items, update_view(update, true));
@@ -325,12 +326,15 @@ static int make_diff(struct httpd_request *req, const struct state *state, json_
     CLEANUP(job_freep) struct job *config = NULL;
     CLEANUP(mem_freep) int *only = NULL;
     CLEANUP(diff_fini) struct diff diff = { 0 };
-    size_t n_only = 0;
+    struct diff_scope scope = { 0 };
     json_t *job;
 
     if (httpd_json(req, &body, err) < 0 || json_need_obj(body, "job", &job, err) < 0 ||
-        job_decode(job, &config, err) < 0 || read_only(body, &only, &n_only, err) < 0 ||
-        updates_diff(updates_of(req), config, only, n_only, &diff, err) < 0) {
+        job_decode(job, &config, err) < 0 || read_only(body, &only, &scope.n, err) < 0) {
+        return err->code;
+    }
+    scope.ids = only;
+    if (updates_diff(updates_of(req), config, only != NULL ? &scope : NULL, &diff, err) < 0) {
         return err->code;
     }
     *ret_doc = view_diff(state_job_find(state, config->key_text), config, &diff);

@@ -25,13 +25,14 @@
 struct start {
     struct updates_request request;
     struct job *config;
-    int *only;
+    int *ids;
+    struct diff_scope only;
 };
 
 static void start_fini(struct start *start)
 {
     job_free(start->config);
-    free(start->only);
+    free(start->ids);
 }
 
 static int compare_int(const void *a, const void *b)
@@ -46,19 +47,19 @@ static void read_only(const json_t *instances, struct start *start)
     json_t *item;
     size_t i;
 
-    start->only = mem_alloc((json_array_size(instances) + 1) * sizeof(int));
+    start->ids = mem_alloc((json_array_size(instances) + 1) * sizeof(int));
     json_array_foreach((json_t *)instances, i, item)
     {
-        start->only[i] = (int)json_integer_value(item);
+        start->ids[i] = (int)json_integer_value(item);
     }
-    qsort(start->only, json_array_size(instances), sizeof(int), compare_int);
+    qsort(start->ids, json_array_size(instances), sizeof(int), compare_int);
     for (i = 0; i < json_array_size(instances); i++) {
-        if (kept == 0 || start->only[kept - 1] != start->only[i]) {
-            start->only[kept++] = start->only[i];
+        if (kept == 0 || start->ids[kept - 1] != start->ids[i]) {
+            start->ids[kept++] = start->ids[i];
         }
     }
-    start->request.only = start->only;
-    start->request.n_only = kept;
+    start->only = (struct diff_scope){ start->ids, kept };
+    start->request.only = &start->only;
 }
 
 /* start is zeroed; start_fini() in any case. */
@@ -99,7 +100,7 @@ static int may_start(const struct opcode_ref *ref, const struct updates_request 
     if (updates_check(ref->env->updates, request, err) < 0) {
         return err->code;
     }
-    return quotas_check_update(ref->env, request->config, request->only, request->n_only, err);
+    return quotas_check_update(ref->env, request->config, request->only, err);
 }
 
 static int start_check(const struct opcode_ref *ref, struct err *err)
@@ -143,7 +144,7 @@ static void start_vars(const struct opcode_ref *ref, enum opcode_phase phase, js
     const char *old_hash = "";
     struct err err;
 
-    if (start_decode(ref, &start, &err) < 0) {
+    if (start_decode(ref, &start, &err) < 0 || start.config == NULL) {
         return;
     }
     job = state_job_find(ref->env->state, start.config->key_text);
@@ -182,7 +183,7 @@ static void start_work(struct opcode_work *work)
     struct opcode_step *step;
     struct err err = { 0 };
 
-    if (start_decode(&work->ref, &start, &err) < 0 ||
+    if (start_decode(&work->ref, &start, &err) < 0 || start.config == NULL ||
         may_start(&work->ref, &start.request, &err) < 0 ||
         updates_start(work->ref.env->updates, &start.request, &update, &err) < 0) {
         opcode_work_done(work, NULL, &err);

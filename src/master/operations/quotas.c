@@ -230,14 +230,14 @@ int quotas_check_add(const struct opcode_env *env, const struct job *config, siz
                : 0;
 }
 
-int quotas_check_update(const struct opcode_env *env, const struct job *config, const int *only,
-                        size_t n_only, struct err *err)
+int quotas_check_update(const struct opcode_env *env, const struct job *config,
+                        const struct diff_scope *only, struct err *err)
 {
     const struct state_job *job = state_job_find(env->state, config->key_text);
     struct diff diff = { 0 };
     struct quota wanted = { 0 };
 
-    if (updates_diff(env->updates, config, only, n_only, &diff, err) < 0) {
+    if (updates_diff(env->updates, config, only, &diff, err) < 0) {
         diff_fini(&diff);
         return err->code;
     }

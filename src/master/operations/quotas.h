@@ -43,8 +43,8 @@ int quotas_check_add(const struct opcode_env *env, const struct job *config, siz
                      struct err *err);
 
 /* ... be updated to this configuration, all of it (only NULL) or these ascending instances? */
-int quotas_check_update(const struct opcode_env *env, const struct job *config, const int *only,
-                        size_t n_only, struct err *err);
+int quotas_check_update(const struct opcode_env *env, const struct job *config,
+                        const struct diff_scope *only, struct err *err);
 
 /* May the role's quota become this?  Not less than what it uses. */
 int quotas_check_set(const struct opcode_env *env, const char *role, struct quota quota,

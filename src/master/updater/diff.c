@@ -31,16 +31,16 @@ static enum diff_kind kind_of(const char *now, bool is_wanted, const char *wante
 }
 
 /* Ids of `only` that are nowhere. */
-static int check_scope(const int *only, size_t n_only, const char *const *now, size_t n_now,
+static int check_scope(const struct diff_scope *only, const char *const *now, size_t n_now,
                        size_t n_wanted, struct err *err)
 {
     CLEANUP_RANGES irrelevant = RANGES_EMPTY;
 
-    for (size_t i = 0; i < n_only; i++) {
-        size_t id = (size_t)only[i];
+    for (size_t i = 0; i < only->n; i++) {
+        size_t id = (size_t)only->ids[i];
 
         if (id >= n_wanted && (id >= n_now || now[id] == NULL)) {
-            ranges_add(&irrelevant, only[i]);
+            ranges_add(&irrelevant, only->ids[i]);
         }
     }
     if (ranges_text(&irrelevant)[0] != '\0') {
@@ -53,16 +53,16 @@ static int check_scope(const int *only, size_t n_only, const char *const *now, s
 }
 
 int diff_make(const char *const *now, size_t n_now, size_t n_wanted, const char *wanted,
-              const int *only, size_t n_only, struct diff *diff, struct err *err)
+              const struct diff_scope *only, struct diff *diff, struct err *err)
 {
     size_t n = n_now > n_wanted ? n_now : n_wanted;
     CLEANUP(mem_freep) bool *in_scope = mem_alloc(n + 1);
 
-    if (only != NULL && check_scope(only, n_only, now, n_now, n_wanted, err) < 0) {
+    if (only != NULL && check_scope(only, now, n_now, n_wanted, err) < 0) {
         return err->code;
     }
-    for (size_t i = 0; only != NULL && i < n_only; i++) {
-        in_scope[only[i]] = true;
+    for (size_t i = 0; only != NULL && i < only->n; i++) {
+        in_scope[only->ids[i]] = true;
     }
     diff->instances = mem_alloc((n + 1) * sizeof(diff->instances[0]));
     for (size_t id = 0; id < n; id++) {

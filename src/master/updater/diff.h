@@ -25,12 +25,18 @@ struct diff {
 
 void diff_fini(struct diff *diff);
 
+/* The instances that an update is about; ascending. */
+struct diff_scope {
+    const int *ids;
+    size_t n;
+};
+
 /* The instances that are: `now`, hash by id (NULL: none), n_now of them; what is wanted: ids 0 to
  * n_wanted - 1 with config `wanted`.  only: the ids that it is about (ascending), NULL for all;
  * what lies outside is DIFF_NONE.  ERR_INVALID when one of them neither is nor is wanted. diff is
  * zeroed; it borrows the hashes. */
 int diff_make(const char *const *now, size_t n_now, size_t n_wanted, const char *wanted,
-              const int *only, size_t n_only, struct diff *diff, struct err *err);
+              const struct diff_scope *only, struct diff *diff, struct err *err);
 
 /* Fields that differ between two evaluated jobs, for people: {"task.resources.ram": [old, new]},
  * without what makes no other task (instances, update_config).  A missing one is null.  The

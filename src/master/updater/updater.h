@@ -58,14 +58,14 @@ void updater_begin(struct update *update, uint64_t now_ms);
 void updater_step(struct update *update, const struct updater_world *world, uint64_t now_ms,
                   uint64_t *ret_wake_ms);
 
-/* A task of the instance ended by itself or as ordered.  config: its index or UPDATE_NO_CONFIG;
+/* A task of instance `id` ended by itself or as ordered.  config: its index or UPDATE_NO_CONFIG;
  * run: its id; asked: somebody wanted its end, it is nobody's failure; reason: for people.  Before
  * the next run is made, so that updater_next_config() knows. */
-void updater_ended(struct update *update, int instance, int config, const char *run, bool asked,
+void updater_ended(struct update *update, int id, int config, const char *run, bool asked,
                    const char *reason, uint64_t now_ms);
 
 /* The configuration for the next run of an instance whose last run had `config`. */
-int updater_next_config(const struct update *update, int instance, int config);
+int updater_next_config(const struct update *update, int id, int config);
 
 /* "Cannot transition update from A to B" (ERR_CONFLICT). */
 int updater_check(const struct update *update, enum updater_command command, uint64_t now_ms,

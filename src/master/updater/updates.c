@@ -97,32 +97,6 @@ const struct update *updates_next(const struct updates *updates, const struct up
     return entry != NULL ? entry->update : NULL;
 }
 
-/* ---- What stays with the job ---- */
-
-void updates_pin(struct updates_entry *entry, struct state_job *job)
-{
-    struct update *update = entry->update;
-
-    entry->pins = mem_alloc((update->n_configs + 1) * sizeof(struct state_config *));
-    for (size_t i = 0; i < update->n_configs; i++) {
-        entry->pins[i] = state_config_find(job, update->configs[i]);
-        if (entry->pins[i] != NULL) {
-            entry->pins[i]->pins++;
-        }
-    }
-}
-
-static void unpin(struct updates_entry *entry)
-{
-    for (size_t i = 0; entry->pins != NULL && i < entry->update->n_configs; i++) {
-        if (entry->pins[i] != NULL) {
-            entry->pins[i]->pins--;
-        }
-    }
-    free(entry->pins);
-    entry->pins = NULL;
-}
-
 /* Dies, in tests, where the update is in a given state. */
 static void crash_point(const struct update *update)
 {
@@ -142,108 +116,6 @@ void updates_put(struct updates_entry *entry)
     (void)state_doc_put_take(entry->updates->state, STATE_DOC_UPDATE, entry->update->id,
                              update_encode(entry->update));
     crash_point(entry->update);
-}
-
-/* Takes the document's place in the queue, before the tasks that are touched next. */
-static void put_before(struct updates_entry *entry)
-{
-    struct state *state = entry->updates->state;
-    const struct state_doc *doc = state_doc_find(state, STATE_DOC_UPDATE, entry->update->id);
-
-    if (doc != NULL) {
-        (void)state_doc_put_take(state, STATE_DOC_UPDATE, entry->update->id, doc->json);
-        entry->update->changed = true;
-    }
-}
-
-/* Those that stay: active and not about to vanish. */
-static bool stays(const struct state_task *task)
-{
-    return task_is_active(task->t.status) && task->t.status != TASK_KILLING;
-}
-
-const char **updates_present(const struct state_job *job, size_t *ret_n)
-{
-    const char **present;
-    const struct state_task *task;
-    int max = -1;
-
-    DL_FOREACH2(job->tasks, task, job_next)
-    {
-        if (stays(task) && task->t.instance > max) {
-            max = task->t.instance;
-        }
-    }
-    present = mem_alloc(((size_t)max + 2) * sizeof(char *));
-    DL_FOREACH2(job->tasks, task, job_next)
-    {
-        if (stays(task)) {
-            present[task->t.instance] = task->t.config;
-        }
-    }
-    *ret_n = (size_t)(max + 1);
-    return present;
-}
-
-/* The configuration that most of its instances have; the present one when that is not less. */
-static struct state_config *most_used(const struct state_job *job, size_t *ret_n)
-{
-    struct state_config *config;
-    struct state_config *best = NULL;
-    const struct state_task *task;
-    size_t best_n = 0;
-
-    *ret_n = 0;
-    for (config = job->configs; config != NULL; config = config->hh.next) {
-        size_t n = 0;
-
-        DL_FOREACH2(job->tasks, task, job_next)
-        {
-            n += task->config == config && stays(task);
-        }
-        *ret_n += n;
-        if (n > best_n || (n == best_n && n > 0 && config == job->current)) {
-            best = config;
-            best_n = n;
-        }
-    }
-    return best != NULL ? best : job->current;
-}
-
-/* The job says how many instances it has; its configuration is the same otherwise. */
-static void set_instances(struct state_job *job, struct state_config *config, size_t n)
-{
-    CLEANUP(json_freep) json_t *doc = NULL;
-    struct job *decoded = NULL;
-    struct err err = { 0 };
-
-    if (n == 0 || (size_t)config->job->instances == n) {
-        return;
-    }
-    doc = json_copy(config->job->doc);
-    json_put_int(doc, "instances", (int64_t)n);
-    if (job_decode_trusted(doc, &decoded, &err) < 0 || decoded == NULL) {
-        log_error("cannot count the instances of a job: %s job=%s", err.msg, job->key_text);
-        return;
-    }
-    (void)snprintf(decoded->hash, sizeof(decoded->hash), "%s", config->job->hash);
-    (void)state_config_add_take(job, decoded);
-}
-
-/* The job after an update: what it is now is what its tasks are. */
-static void settle(struct updates *updates, struct state_job *job)
-{
-    size_t n;
-    struct state_config *config = most_used(job, &n);
-
-    if (config != NULL) {
-        job->current = config;
-        set_instances(job, config, n);
-    }
-    free(job->update_id);
-    job->update_id = NULL;
-    state_job_touch(updates->state, job);
-    state_job_forget_if_empty(updates->state, job);
 }
 
 /* ---- History ---- */
@@ -267,15 +139,15 @@ static void forget_old(struct updates *updates, const char *job)
         if (update_status_is_active(entry->update->status)) {
             continue;
         }
-        if (job != NULL && strcmp(entry->update->job, job) == 0 && ++n > KEPT_PER_JOB) {
-            forget(entry);
-        } else if (entry->update->modified_ms + KEPT_MS < now) {
+        n += job != NULL && strcmp(entry->update->job, job) == 0;
+        if ((n > KEPT_PER_JOB && strcmp(entry->update->job, job) == 0) ||
+            entry->update->modified_ms + KEPT_MS < now) {
             forget(entry);
         }
     }
 }
 
-static void finish(struct updates_entry *entry)
+void updates_finish(struct updates_entry *entry)
 {
     struct updates *updates = entry->updates;
     CLEANUP(mem_freep) char *key = mem_strdup(entry->update->job);
@@ -283,144 +155,18 @@ static void finish(struct updates_entry *entry)
 
     log_info("update is over: %s update=%s job=%s", update_status_name(entry->update->status),
              entry->update->id, key);
-    unpin(entry);
+    updates_unpin(entry);
     if (job != NULL && str_eq(job->update_id, entry->update->id)) {
-        settle(updates, job);
+        updates_settle(updates, job);
     }
     forget_old(updates, key);
 }
 
-/* ---- Showing the rules their world ---- */
-
-/* One look at an update. */
-struct look {
-    struct updates_entry *entry;
-    struct state_job *job;
-    struct state_task **tasks; /* Active ones by instance. */
-    size_t n_tasks;
-};
-
-static void collect(struct look *look)
-{
-    struct state_task *task;
-    int max = -1;
-
-    DL_FOREACH2(look->job->tasks, task, job_next)
-    {
-        max = task->t.instance > max ? task->t.instance : max;
-    }
-    for (size_t i = 0; i < look->entry->update->n_instances; i++) {
-        int id = look->entry->update->instances[i].id;
-
-        max = id > max ? id : max;
-    }
-    look->n_tasks = (size_t)max + 1;
-    look->tasks = mem_alloc((look->n_tasks + 1) * sizeof(struct state_task *));
-    DL_FOREACH2(look->job->tasks, task, job_next)
-    {
-        if (task_is_active(task->t.status)) {
-            look->tasks[task->t.instance] = task;
-        }
-    }
-}
-
-static void see(void *data, int instance, struct updater_seen *ret_seen)
-{
-    const struct look *look = data;
-    const struct state_task *task = look->tasks[instance];
-
-    if (task == NULL) {
-        return;
-    }
-    *ret_seen = (struct updater_seen){
-        .there = true,
-        .config = update_find_config(look->entry->update, task->t.config),
-        .status = task->t.status,
-        .since_ms = task->t.n_events > 0 ? task->t.events[task->t.n_events - 1].time_ms : 0,
-    };
-}
-
-/* A policy that somebody else decides about (SLA_ASK) is not asked here: wait. */
-static bool may_end(void *data, int instance)
-{
-    const struct look *look = data;
-    const struct state_task *task = look->tasks[instance];
-
-    return task == NULL || sla_task_may_go(task, NULL, clock_wall_ms()) == SLA_MAY;
-}
-
-/* The active task of an instance, when the old one may be gone. */
-static struct state_task *find_active(const struct look *look, int instance)
-{
-    struct state_task *task;
-
-    DL_FOREACH2(look->job->tasks, task, job_next)
-    {
-        if (task->t.instance == instance && task_is_active(task->t.status)) {
-            return task;
-        }
-    }
-    return NULL;
-}
-
-static bool was_never_placed(const struct state_task *task)
-{
-    return task->t.status == TASK_PENDING || task->t.status == TASK_THROTTLED;
-}
-
-/* Ends a task for the update; look->tasks afterwards says what is there. */
-static void end_task(struct look *look, struct state_task *task, bool replace)
-{
-    const struct update *update = look->entry->update;
-    struct steer *steer = look->entry->updates->steer;
-    const char *user = update->user != NULL ? update->user : "UNSECURE";
-    CLEANUP(mem_freep) char *message = str_printf("Update %s", update->id);
-    int instance = task->t.instance;
-
-    if (replace && !was_never_placed(task)) {
-        steer_restart(steer, task, user, message, update->op_id);
-    } else {
-        steer_kill(steer, task, user, message, update->op_id);
-    }
-    look->tasks[instance] = find_active(look, instance);
-}
-
-static void carry_out(void *data, const struct updater_order *order)
-{
-    struct look *look = data;
-    struct updates_entry *entry = look->entry;
-    struct state_task *task = look->tasks[order->instance];
-
-    put_before(entry);
-    if (task != NULL) {
-        end_task(look, task, order->kind == UPDATER_REPLACE);
-    }
-    if (order->kind != UPDATER_REMOVE && look->tasks[order->instance] == NULL) {
-        look->tasks[order->instance] =
-            steer_add_instance(entry->updates->steer, look->job, entry->pins[order->config],
-                               order->instance, entry->update->op_id);
-    }
-}
-
-static const struct updater_world world_of_look = {
-    .look = see,
-    .may_end = may_end,
-    .order = carry_out,
-};
-
-static bool configs_are_there(const struct updates_entry *entry)
-{
-    for (size_t i = 0; i < entry->update->n_configs; i++) {
-        if (entry->pins[i] == NULL) {
-            return false;
-        }
-    }
-    return true;
-}
+/* ---- Being told ---- */
 
 static void on_timer(uv_timer_t *timer);
 
-static void arm(struct updates *updates, uint64_t when_ms)
+void updates_arm(struct updates *updates, uint64_t when_ms)
 {
     uint64_t now = clock_wall_ms();
 
@@ -431,40 +177,6 @@ static void arm(struct updates *updates, uint64_t when_ms)
     uv_timer_start(&updates->timer, on_timer, (when_ms > now ? when_ms - now : 0) + TIMER_GRAIN_MS,
                    0);
 }
-
-void updates_look(struct updates_entry *entry)
-{
-    struct updates *updates = entry->updates;
-    struct update *update = entry->update;
-    struct look look = { .entry = entry, .job = state_job_find(updates->state, update->job) };
-    struct updater_world world = world_of_look;
-    uint64_t now = clock_wall_ms();
-
-    entry->look = false;
-    if (!update_status_is_active(update->status)) {
-        return;
-    }
-    if (look.job == NULL || !configs_are_there(entry)) {
-        updater_give_up(update, "The job, or a configuration of it, is not there any more.", now);
-    } else {
-        world.data = &look;
-        entry->seen_changes = look.job->changes; /* What is ordered now is a change, too. */
-        collect(&look);
-        updater_step(update, &world, now, &entry->wake_ms);
-        free(look.tasks);
-        arm(updates, entry->wake_ms);
-    }
-    if (update->changed) {
-        log_debug("update: %s update=%s job=%s", update_status_name(update->status), update->id,
-                  update->job);
-        updates_put(entry);
-    }
-    if (!update_status_is_active(update->status)) {
-        finish(entry);
-    }
-}
-
-/* ---- Being told ---- */
 
 static bool is_due(const struct updates_entry *entry, uint64_t now)
 {
@@ -508,7 +220,7 @@ static void on_timer(uv_timer_t *timer)
     DL_FOREACH(updates->newest, entry)
     {
         if (update_status_is_active(entry->update->status)) {
-            arm(updates, entry->wake_ms);
+            updates_arm(updates, entry->wake_ms);
         }
     }
 }
@@ -570,7 +282,7 @@ int updates_command(struct updates *updates, const char *job, const char *id,
     const struct update *update = NULL;
     struct updates_entry *entry;
 
-    if (updates_check_command(updates, job, id, command, &update, err) < 0) {
+    if (updates_check_command(updates, job, id, command, &update, err) < 0 || update == NULL) {
         return err->code;
     }
     entry = updates_entry_find(updates, update->id);
@@ -581,7 +293,7 @@ int updates_command(struct updates *updates, const char *job, const char *id,
     if (update_status_is_active(entry->update->status)) {
         updates_look(entry);
     } else {
-        finish(entry);
+        updates_finish(entry);
     }
     return 0;
 }
@@ -660,7 +372,7 @@ static void mend(struct updates *updates)
         if (job->update_id != NULL &&
             (entry == NULL || !update_status_is_active(entry->update->status))) {
             log_warn("job was held by an update that is over, or gone job=%s", job->key_text);
-            settle(updates, job);
+            updates_settle(updates, job);
         }
     }
 }
@@ -688,9 +400,12 @@ static void on_closed(uv_handle_t *handle)
     struct updates *updates = handle->data;
     updates_cb cb = updates->close_cb;
     void *data = updates->close_data;
+    struct updates_entry *entry;
+    struct updates_entry *next;
 
-    while (updates->newest != NULL) {
-        entry_free(updates->newest);
+    DL_FOREACH_SAFE(updates->newest, entry, next)
+    {
+        entry_free(entry);
     }
     free(updates);
     if (cb != NULL) {

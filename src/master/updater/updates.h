@@ -35,8 +35,7 @@ const struct update *updates_next(const struct updates *updates, const struct up
 
 struct updates_request {
     const struct job *config;
-    const int *only; /* Ascending, NULL for all. */
-    size_t n_only;
+    const struct diff_scope *only; /* NULL for all. */
     const char *user, *message, *op_id;
     const json_t *metadata; /* Array of {key, value}, or NULL. */
 };
@@ -51,8 +50,8 @@ int updates_start(struct updates *updates, const struct updates_request *request
                   const struct update **ret_update, struct err *err);
 
 /* Adds what a request would do to each instance: of the running tasks.  diff is zeroed. */
-int updates_diff(const struct updates *updates, const struct job *config, const int *only,
-                 size_t n_only, struct diff *diff, struct err *err);
+int updates_diff(const struct updates *updates, const struct job *config,
+                 const struct diff_scope *only, struct diff *diff, struct err *err);
 
 /* id NULL: the active one of the job.  ERR_NOTFOUND, ERR_CONFLICT. */
 int updates_check_command(const struct updates *updates, const char *job, const char *id,

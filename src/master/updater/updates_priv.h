@@ -3,7 +3,8 @@
 
 #include "master/updater/updates.h"
 
-/* Between updates.c (life, what goes on) and updates_start.c (how one comes to be). */
+/* Between updates.c (life, being told), updates_start.c (how one comes to be), updates_look.c (what
+ * goes on) and updates_job.c (what the job keeps). */
 
 struct updates_entry {
     struct updates *updates;
@@ -35,9 +36,19 @@ struct updates_entry *updates_entry_add_take(struct updates *updates, struct upd
 
 /* Its configurations stay in the job's document while it is active. */
 void updates_pin(struct updates_entry *entry, struct state_job *job);
+void updates_unpin(struct updates_entry *entry);
+
+/* The job after an update: unlocked, and what it is now is what its tasks are. */
+void updates_settle(struct updates *updates, struct state_job *job);
 
 /* Its document, written with the turn. */
 void updates_put(struct updates_entry *entry);
+
+/* It is over: its job is settled, what is too old forgotten.  entry stays. */
+void updates_finish(struct updates_entry *entry);
+
+/* Have a look at when_ms (wall clock; 0: never). */
+void updates_arm(struct updates *updates, uint64_t when_ms);
 
 /* Looks at it now, and does what follows. */
 void updates_look(struct updates_entry *entry);

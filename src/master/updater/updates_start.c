@@ -115,8 +115,8 @@ static int check_job(const struct updates *updates, const struct job *config, st
     return 0;
 }
 
-int updates_diff(const struct updates *updates, const struct job *config, const int *only,
-                 size_t n_only, struct diff *diff, struct err *err)
+int updates_diff(const struct updates *updates, const struct job *config,
+                 const struct diff_scope *only, struct diff *diff, struct err *err)
 {
     const struct state_job *job = state_job_find(updates->state, config->key_text);
     CLEANUP(mem_freep) const char **present = NULL;
@@ -125,7 +125,7 @@ int updates_diff(const struct updates *updates, const struct job *config, const 
     if (job != NULL) {
         present = updates_present(job, &n);
     }
-    return diff_make(present, n, (size_t)config->instances, config->hash, only, n_only, diff, err);
+    return diff_make(present, n, (size_t)config->instances, config->hash, only, diff, err);
 }
 
 int updates_check(const struct updates *updates, const struct updates_request *request,
@@ -144,7 +144,7 @@ int updates_check(const struct updates *updates, const struct updates_request *r
         return err->code;
     }
     update_settings_fini(&settings);
-    code = updates_diff(updates, request->config, request->only, request->n_only, &diff, err);
+    code = updates_diff(updates, request->config, request->only, &diff, err);
     diff_fini(&diff);
     return code;
 }
@@ -177,12 +177,12 @@ static char *ranges_of_kind(const struct diff *diff, enum diff_kind kind)
     return mem_strdup(ranges_text(&ranges));
 }
 
-static char *ranges_of(const int *ids, size_t n)
+static char *ranges_of(const struct diff_scope *scope)
 {
     CLEANUP_RANGES ranges = RANGES_EMPTY;
 
-    for (size_t i = 0; i < n; i++) {
-        ranges_add(&ranges, ids[i]);
+    for (size_t i = 0; i < scope->n; i++) {
+        ranges_add(&ranges, scope->ids[i]);
     }
     return mem_strdup(ranges_text(&ranges));
 }
@@ -215,7 +215,7 @@ static struct update *make(const struct updates *updates, const struct updates_r
     update->unchanged = ranges_of_kind(diff, DIFF_UNCHANGED);
     if (request->only != NULL) {
         update->scoped = true;
-        update->only = ranges_of(request->only, request->n_only);
+        update->only = ranges_of(request->only);
     }
     update_seal(update);
     updater_begin(update, update->created_ms);
@@ -256,7 +256,7 @@ int updates_start(struct updates *updates, const struct updates_request *request
         return 0;
     }
     if (updates_check(updates, request, err) < 0 ||
-        updates_diff(updates, request->config, request->only, request->n_only, &diff, err) < 0) {
+        updates_diff(updates, request->config, request->only, &diff, err) < 0) {
         return err->code;
     }
     if (diff.n_changes == 0) {
