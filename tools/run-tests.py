@@ -34,7 +34,7 @@ EVIDENCE = ROOT / "docs" / "evidence" / "hunt.txt"
 # What a hunt does in full; ./dev test does a tenth of it.
 FUZZERS = {"src/guest/fuzz_rpc": 500_000, "src/pod/fuzz_pod_proto": 1_000_000,
            "src/pod/fuzz_pod_http": 200_000,
-           "src/store/fuzz_store_frame": 1_000_000}
+           "src/store/fuzz_store_frame": 1_000_000, "src/master/fuzz_cron": 500_000}
 SIMULATIONS = {"src/pod/test_graph_sim": 30_000, "src/agent/test_reconcile": 30_000,
                "src/pod/test_health": 1_000_000,
                "src/master/test_sched_sim": 10_000, "src/master/test_updater_sim": 100_000,

@@ -35,6 +35,8 @@ enum {
     MAX_RULE_HOURS = 167, /* Of the time at which a rule's change happens: RFC 8536. */
 };
 
+static const int64_t big_bang_s = INT64_C(1) << 59; /* No file goes further back. */
+
 /* One of the two changes of a year. */
 struct tz_change {
     char kind; /* 'M' month.week.weekday, 'J' day 1..365 without leap days, 'N' day 0..365 */
@@ -266,7 +268,8 @@ static int32_t rule_offset(const struct tz_rule *rule, int64_t utc, int64_t *ret
         return offset;
     }
     tz_split(utc, &civil);
-    for (int64_t year = civil.year - 1; year <= civil.year + 1; year++) {
+    /* A change may lie a week outside of its year. */
+    for (int64_t year = civil.year - 1; year <= civil.year + 2; year++) {
         int64_t start = change_day(&rule->start, year) * DAY_S + rule->start.time_s - rule->std_s;
         int64_t end = change_day(&rule->end, year) * DAY_S + rule->end.time_s - rule->dst_s;
 
@@ -353,7 +356,8 @@ static int read_table(const unsigned char *at, const struct block *b, size_t wid
     tz->offset = mem_alloc((b->time + 1) * sizeof(*tz->offset));
     for (size_t i = 0; i < b->time; i++) {
         tz->at[i] = read_time(at + i * width, width);
-        if (index[i] >= b->type || (i > 0 && tz->at[i] <= tz->at[i - 1])) {
+        if (index[i] >= b->type || (i > 0 && tz->at[i] <= tz->at[i - 1]) ||
+            tz->at[i] < -big_bang_s || tz->at[i] > big_bang_s) {
             return err_set(err, ERR_CONFIG, "its table of changes is not in order");
         }
         tz->offset[i] = offsets[index[i]];

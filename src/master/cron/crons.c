@@ -29,7 +29,6 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "master/cron/cron_next.h"
 #include "master/cron/cron_tick.h"
 #include "master/operations/operations.h"
 #include "master/state/state_doc.h"
@@ -58,97 +57,32 @@ struct crons {
 
 /* ---- Documents ---- */
 
-static char *doc_name(const struct job_key *key)
-{
-    return str_printf("%s:%s:%s", key->role, key->env, key->name);
-}
-
-static void entry_free(struct cron_entry *entry)
-{
-    job_free(entry->config);
-    cron_plan_fini(&entry->plan);
-    free(entry->error);
-    free(entry->user);
-    free(entry->op_id);
-    free(entry->launched_op);
-    free(entry->pending_op);
-    free(entry);
-}
-
-static void put_time(json_t *doc, const char *name, int64_t value)
-{
-    if (value != 0) {
-        json_put_int(doc, name, value);
-    }
-}
-
 static void save(struct crons *crons, const struct cron_entry *entry)
 {
-    CLEANUP(mem_freep) char *name = doc_name(&entry->config->key);
-    json_t *doc = json_object();
+    CLEANUP(mem_freep) char *name = cron_entry_name(&entry->config->key);
 
-    json_put_int(doc, "v", STATE_DOC_VERSION);
-    json_put_str(doc, "key", entry->config->key_text);
-    json_put_take(doc, "job", json_incref(entry->config->doc));
-    json_put_str(doc, "user", entry->user);
-    json_put_str(doc, "op_id", entry->op_id);
-    json_put_int(doc, "created_ms", entry->created_ms);
-    json_put_int(doc, "last_ms", entry->last_ms);
-    put_time(doc, "missed_ms", entry->missed_ms);
-    put_time(doc, "ignored_ms", entry->ignored_ms);
-    put_time(doc, "launched_ms", entry->launched_ms);
-    json_put_str(doc, "launched_op", entry->launched_op);
-    if (entry->pending_op != NULL) {
-        json_put_str(doc, "pending_op", entry->pending_op);
-        json_put_int(doc, "pending_ms", entry->pending_ms);
-        json_put_int(doc, "n_pending", entry->n_pending);
-    }
-    state_doc_put_take(crons->options.state, STATE_DOC_CRON, name, doc);
-}
-
-static void set_next(struct cron_entry *entry)
-{
-    int64_t next = entry->error == NULL
-                       ? cron_next(&entry->plan.expr, entry->plan.tz, entry->last_ms / 1000)
-                       : CRON_NEVER;
-
-    entry->next_ms = next == CRON_NEVER ? INT64_MAX : next * 1000;
+    state_doc_put_take(crons->options.state, STATE_DOC_CRON, name, cron_entry_encode(entry));
 }
 
 static void add_entry(struct crons *crons, struct cron_entry *entry)
 {
     const char *key = entry->config->key_text;
 
-    set_next(entry);
     HASH_ADD_KEYPTR(hh, crons->entries, key, strlen(key), entry);
 }
 
 static void load(struct crons *crons, const struct state_doc *doc)
 {
-    const json_t *json = doc->json;
-    struct cron_entry *entry = mem_alloc(sizeof(*entry));
+    struct cron_entry *entry = NULL;
     struct err err;
 
-    if (job_decode_trusted(json_object_get(json, "job"), &entry->config, &err) < 0) {
+    if (cron_entry_decode(doc->json, &entry, &err) < 0) {
         log_error("a cron job cannot be read, it is left alone doc=%s: %s", doc->name, err.msg);
-        free(entry);
         return;
     }
-    if (cron_plan_read(entry->config, &entry->plan, &err) < 0) {
-        log_error("a cron job never fires job=%s: %s", entry->config->key_text, err.msg);
-        entry->error = mem_strdup(err.msg);
+    if (entry->error != NULL) {
+        log_error("a cron job never fires job=%s: %s", entry->config->key_text, entry->error);
     }
-    entry->user = mem_strdup(json_str_or(json, "user", CRON_USER));
-    entry->op_id = mem_strdup(json_str_or(json, "op_id", ""));
-    entry->created_ms = json_int_or(json, "created_ms", 0);
-    entry->last_ms = json_int_or(json, "last_ms", 0);
-    entry->missed_ms = json_int_or(json, "missed_ms", 0);
-    entry->ignored_ms = json_int_or(json, "ignored_ms", 0);
-    entry->launched_ms = json_int_or(json, "launched_ms", 0);
-    entry->launched_op = mem_strdup_opt(json_str_or(json, "launched_op", NULL));
-    entry->pending_op = mem_strdup_opt(json_str_or(json, "pending_op", NULL));
-    entry->pending_ms = json_int_or(json, "pending_ms", 0);
-    entry->n_pending = json_int_or(json, "n_pending", 0);
     add_entry(crons, entry);
 }
 
@@ -430,6 +364,7 @@ void crons_put_take(struct crons *crons, struct job *config, struct cron_plan *p
     if (entry->last_ms < now_ms) {
         entry->last_ms = now_ms; /* Ticks before this are not the new schedule's. */
     }
+    cron_entry_set_next(entry);
     add_entry(crons, entry);
     save(crons, entry);
     arm(crons);
@@ -442,72 +377,21 @@ bool crons_remove(struct crons *crons, const char *key)
     if (entry == NULL) {
         return false;
     }
-    CLEANUP(mem_freep) char *name = doc_name(&entry->config->key);
+    CLEANUP(mem_freep) char *name = cron_entry_name(&entry->config->key);
 
     state_doc_delete(crons->options.state, STATE_DOC_CRON, name);
     HASH_DEL(crons->entries, entry);
-    entry_free(entry);
+    cron_entry_free(entry);
     arm(crons);
     return true;
-}
-
-/* ---- For the API ---- */
-
-static json_t *encode_times(const struct cron_entry *entry, size_t n)
-{
-    json_t *times = json_array();
-    int64_t at = (int64_t)clock_wall_ms() / 1000;
-
-    if (at < entry->last_ms / 1000) {
-        at = entry->last_ms / 1000;
-    }
-    while (entry->error == NULL && json_array_size(times) < n) {
-        json_t *time = json_object();
-        char text[TZ_TEXT_SIZE];
-
-        at = cron_next(&entry->plan.expr, entry->plan.tz, at);
-        if (at == CRON_NEVER) {
-            json_decref(time);
-            break;
-        }
-        tz_format(entry->plan.tz, at, text);
-        json_put_int(time, "time_ms", at * 1000);
-        json_put_str(time, "local", text);
-        json_array_append_new(times, time);
-    }
-    return times;
 }
 
 json_t *crons_encode(const struct crons *crons, const struct cron_entry *entry, size_t n)
 {
     const struct state_job *job = state_job_find(crons->options.state, entry->config->key_text);
-    json_t *doc = json_object();
+    json_t *doc = cron_entry_show(entry, (int64_t)clock_wall_ms(), n);
 
-    json_put_str(doc, "key", entry->config->key_text);
-    json_put_str(doc, "schedule", entry->config->cron_schedule);
-    json_put_str(doc, "error", entry->error);
-    if (entry->error == NULL) {
-        json_put_str(doc, "timezone", tz_name(entry->plan.tz));
-        json_put_str(doc, "policy", cron_plan_policy(&entry->plan));
-    }
-    json_put_str(doc, "user", entry->user);
-    json_put_str(doc, "op_id", entry->op_id);
-    json_put_str(doc, "config", entry->config->hash);
-    json_put_int(doc, "instances", entry->config->instances);
     json_put_int(doc, "active", job != NULL ? (int64_t)state_job_active(job) : 0);
-    json_put_int(doc, "created_ms", entry->created_ms);
-    json_put_int(doc, "last_ms", entry->last_ms);
-    if (entry->next_ms != INT64_MAX) {
-        json_put_int(doc, "next_ms", entry->next_ms);
-    }
-    put_time(doc, "missed_ms", entry->missed_ms);
-    put_time(doc, "ignored_ms", entry->ignored_ms);
-    put_time(doc, "launched_ms", entry->launched_ms);
-    json_put_str(doc, "launched_op", entry->launched_op);
-    json_put_str(doc, "pending_op", entry->pending_op);
-    if (n > 0) {
-        json_put_take(doc, "next", encode_times(entry, n));
-    }
     return doc;
 }
 
@@ -564,8 +448,9 @@ void crons_close(struct crons *crons, crons_cb cb, void *data)
     state_sync_forget(&crons->sync);
     HASH_ITER(hh, crons->entries, entry, next)
     {
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): HASH_DEL moves the head. */
         HASH_DEL(crons->entries, entry);
-        entry_free(entry);
+        cron_entry_free(entry);
     }
     uv_close((uv_handle_t *)&crons->timer, on_closed);
 }

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "base/err.h"
-#include "master/cron/cron_plan.h"
+#include "master/cron/cron_entry.h"
 #include "master/state/state.h"
 #include "master/state/steer.h"
 #include "model/job.h"
@@ -11,29 +11,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <uthash.h>
 
 /* The cron jobs of the leading master: what is scheduled, and one operation OP_CRON_START for each
  * tick that is due.  Lives as long as a term of leadership. */
 struct crons;
 struct operations;
-
-/* A scheduled job.  Read only for others. */
-struct cron_entry {
-    struct job *config; /* The template of each launch. */
-    struct cron_plan plan;
-    char *error; /* Why it never fires: its document says what this master cannot read. */
-    char *user, *op_id;
-    int64_t created_ms;
-    int64_t last_ms, next_ms;      /* The last tick that is done with; INT64_MAX: none comes. */
-    int64_t missed_ms;             /* The last tick that was passed over as too old; 0: none. */
-    int64_t ignored_ms;            /* ... because an earlier launch was under way. */
-    int64_t launched_ms;           /* When it was last launched, by the clock. */
-    char *launched_op;             /* By which operation. */
-    char *pending_op;              /* The operation of the last tick, while it is not over. */
-    int64_t pending_ms, n_pending; /* Its tick, and how many operations were made for it. */
-    UT_hash_handle hh;             /* By config->key_text. */
-};
 
 struct crons_options {
     struct state *state;
@@ -49,7 +31,7 @@ void crons_begin(struct crons *crons);
 typedef void (*crons_cb)(void *data);
 void crons_close(struct crons *crons, crons_cb cb, void *data);
 
-/* NULL when key is no cron job.  Borrowed until it is removed. */
+/* NULL when key is no cron job.  Borrowed until it is removed; read only. */
 struct cron_entry *crons_find(const struct crons *crons, const char *key);
 /* Head of the hash. */
 struct cron_entry *crons_entries(const struct crons *crons);
