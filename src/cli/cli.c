@@ -293,6 +293,26 @@ int cli_request(struct cli *cli, struct client *client, const char *method, cons
     return 0;
 }
 
+static void on_pause_over(uv_timer_t *timer)
+{
+    *(bool *)timer->data = true;
+}
+
+void cli_pause(struct cli *cli, uint64_t ms)
+{
+    uv_timer_t timer;
+    bool over = false;
+
+    (void)uv_timer_init(&cli->loop, &timer);
+    timer.data = &over;
+    (void)uv_timer_start(&timer, on_pause_over, ms, 0);
+    while (!over) {
+        (void)uv_run(&cli->loop, UV_RUN_ONCE);
+    }
+    uv_close((uv_handle_t *)&timer, NULL);
+    (void)uv_run(&cli->loop, UV_RUN_NOWAIT);
+}
+
 int cli_request_list(struct cli *cli, struct client *client, const char *path, json_t **ret_items,
                      struct err *err)
 {

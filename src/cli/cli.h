@@ -58,6 +58,9 @@ int cli_clusters_matching(struct cli *cli, const char *glob, char ***ret_names, 
 int cli_request(struct cli *cli, struct client *client, const char *method, const char *path,
                 const json_t *body, json_t **ret_result, struct err *err);
 
+/* Waits so long, on the loop. */
+void cli_pause(struct cli *cli, uint64_t ms);
+
 /* All pages of a list, as one array; the caller's. */
 int cli_request_list(struct cli *cli, struct client *client, const char *path, json_t **ret_items,
                      struct err *err);

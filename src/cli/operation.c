@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { WAIT_MS = 30000, RETRIES = 20, RETRY_MS = 500 };
+enum { WAIT_MS = 30000, SHOWN_WAIT_MS = 2000, RETRIES = 20, RETRY_MS = 500 };
 
 void operation_init(struct operation *operation)
 {
@@ -38,26 +38,6 @@ static const char *user_name(void)
     return pw != NULL ? pw->pw_name : "unknown";
 }
 
-static void on_timer(uv_timer_t *timer)
-{
-    *(bool *)timer->data = true;
-}
-
-static void pause_a_moment(struct cli *cli)
-{
-    uv_timer_t timer;
-    bool over = false;
-
-    (void)uv_timer_init(&cli->loop, &timer);
-    timer.data = &over;
-    (void)uv_timer_start(&timer, on_timer, RETRY_MS, 0);
-    while (!over) {
-        (void)uv_run(&cli->loop, UV_RUN_ONCE);
-    }
-    uv_close((uv_handle_t *)&timer, NULL);
-    (void)uv_run(&cli->loop, UV_RUN_NOWAIT);
-}
-
 int operation_request(struct cli *cli, struct client *client, const char *method, const char *path,
                       const json_t *body, json_t **ret_result, struct err *err)
 {
@@ -75,7 +55,7 @@ int operation_request(struct cli *cli, struct client *client, const char *method
             return err_code(err);
         }
         cli_progress(cli, "the master cannot be reached, trying again");
-        pause_a_moment(cli);
+        cli_pause(cli, RETRY_MS);
     }
 }
 
@@ -137,8 +117,10 @@ int operation_follow(struct cli *cli, struct client *client, json_t **record, co
                      struct err *err)
 {
     long long number = json_int_or(*record, "number", 0);
+    /* Somebody who looks on wants to see how far it is. */
+    int wait_ms = cli->terminal ? SHOWN_WAIT_MS : WAIT_MS;
     CLEANUP(mem_freep)
-    char *path = str_printf("/v1/operations/%s?wait=%d", json_str_or(*record, "id", ""), WAIT_MS);
+    char *path = str_printf("/v1/operations/%s?wait=%d", json_str_or(*record, "id", ""), wait_ms);
 
     while (!operation_is_over(*record)) {
         CLEANUP(mem_freep) char *message = progress_of(*record, what);

@@ -17,7 +17,11 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { POLL_MS = 10000, UNKNOWN_STATUS = 20 }; /* The Aurora client's UNKNOWN_ERROR. */
+enum {
+    POLL_MS = 10000,
+    PAUSE_MS = 100,
+    UNKNOWN_STATUS = 20
+}; /* The Aurora client's UNKNOWN_ERROR. */
 
 int update_view_active(struct cli *cli, struct client *client, const char *key, const char *missing,
                        json_t **ret_update, struct err *err)
@@ -118,6 +122,7 @@ int update_view_follow(struct cli *cli, struct client *client, const char *key, 
         if (cli->terminal) {
             show_progress(cli, key, update);
         }
+        cli_pause(cli, PAUSE_MS); /* In a busy cluster every answer is a new one. */
         free(query);
         query = str_printf("?since=%lld&wait=%d", (long long)json_int_or(update, "revision", 0),
                            POLL_MS);

@@ -272,6 +272,25 @@ static void a_copy_is_independent(void **state)
     json_decref(record);
 }
 
+static void a_line_of_work_under_way_is_kept(void **state)
+{
+    (void)state;
+    CLEANUP(json_freep) json_t *record = started(1);
+    CLEANUP(json_freep) json_t *copy = NULL;
+    const json_t *log;
+
+    begin(record, 0);
+    pre_done(record, 0);
+    copy = op_record_copy(record);
+    op_record_log(copy, 0, "half of it", 7);
+    assert_null(json_object_get(op_record_opcode(record, 0), "log"));
+    post(copy, 0, OP_STATUS_SUCCEEDED);
+    finish(copy, 0, false);
+    log = json_object_get(op_record_opcode(copy, 0), "log");
+    assert_string_equal(json_str_or(json_array_get(log, 0), "message", ""), "half of it");
+    assert_int_equal(json_int_or(json_array_get(log, 0), "time_ms", 0), 7);
+}
+
 static void large_records_give_up_their_logs(void **state)
 {
     json_t *record = started(1);
@@ -385,6 +404,7 @@ int main(void)
         cmocka_unit_test(resume_owes_what_began),
         cmocka_unit_test(attempts_end_some_day),
         cmocka_unit_test(a_copy_is_independent),
+        cmocka_unit_test(a_line_of_work_under_way_is_kept),
         cmocka_unit_test(large_records_give_up_their_logs),
         cmocka_unit_test(many_large_variables_stay_below_the_cap),
         cmocka_unit_test(a_newer_record_is_refused_by_name),
