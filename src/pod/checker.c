@@ -120,6 +120,13 @@ static void on_http(struct probe_http *probe)
 static void start_shell(struct checker *checker)
 {
     const struct taskfile_check *check = checker->task->check;
+    const struct probe_shell_spec spec = {
+        .task = checker->task,
+        .command = check->command,
+        .sandbox = checker->sandbox,
+        .env = checker->env,
+        .timeout_ms = check->timeout_ms,
+    };
 
     if (!checker->engine) {
         enum tree_rung best = tree_best_rung();
@@ -128,8 +135,7 @@ static void start_shell(struct checker *checker)
         checker->engine =
             run_engine_new(checker->loop, best == TREE_PIDNS ? TREE_SWEEP : TREE_AUTO);
     }
-    probe_shell_start(&checker->shell, checker->engine, checker->task, check->command,
-                      checker->sandbox, checker->env, check->timeout_ms, on_shell);
+    probe_shell_start(&checker->shell, checker->engine, &spec, on_shell);
 }
 
 static void start_http(struct checker *checker)

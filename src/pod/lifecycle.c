@@ -114,55 +114,34 @@ static enum proto_state state_now(const struct lifecycle *life)
     return life->care && care_is_healthy(life->care) ? PROTO_RUNNING : PROTO_STARTING;
 }
 
-/* What there is to tell; *ret_owned keeps the processes and a made up reason alive. */
-struct telling {
-    json_t *processes;
-    char *reason;
-};
-
-static void telling_fini(struct telling *telling)
-{
-    json_decref(telling->processes);
-    free(telling->reason);
-}
-
-static struct status_now look(const struct lifecycle *life, struct telling *owned)
+static const char *reason_now(const struct lifecycle *life)
 {
     const struct graph *graph = life->task->graph;
-    struct status_now now = { .state = state_now(life), .ended_ms = life->ended_ms };
 
-    now.processes = owned->processes = supervise_processes(life->supervise);
-    if (graph->leftovers) {
-        owned->reason = str_printf("%s Some of its processes cannot be killed.", graph->reason);
-        now.reason = owned->reason;
-    } else if (graph->result != GRAPH_UNDECIDED) {
-        now.reason = graph->reason;
-    } else if (life->ending.begun) {
-        now.reason = life->ending.reason;
-    } else {
-        now.reason = life->care ? care_reason(life->care) : NULL;
+    if (graph->result != GRAPH_UNDECIDED) {
+        return graph->reason;
     }
-    return now;
+    return life->ending.begun ? life->ending.reason : life->care ? care_reason(life->care) : NULL;
 }
 
 static void publish(struct lifecycle *life)
 {
-    CLEANUP(telling_fini) struct telling owned = { 0 };
     CLEANUP_BUF line = { 0 };
-    struct status_now now = look(life, &owned);
+    enum proto_state state = state_now(life);
     struct err err = { 0 };
 
     life->dirty = false;
+    status_set(life->status, state, reason_now(life), life->ended_ms);
     CRASH_POINT("pod.before_state");
-    if (status_write(life->status, &now, &err) < 0) {
+    if (status_write(life->status, &err) < 0) {
         log_error("cannot write the state, telling it all the same error=\"%s\" task=%s", err.msg,
                   life->task->id);
     } else {
-        life->written = proto_state_terminal(now.state);
+        life->written = proto_state_terminal(state);
     }
     CRASH_POINT("pod.after_state");
     if (channel_connections(life->channel) > 0) {
-        status_add_state(life->status, &now, &line);
+        status_add_state(life->status, &line);
         channel_tell(life->channel, line.data, line.len);
     }
 }
@@ -173,10 +152,7 @@ static void on_greet(void *ctx, struct buf *hello)
 
     status_add_hello(life->status, hello);
     if (!life->dirty) { /* else it hears it in a moment, once it is written */
-        CLEANUP(telling_fini) struct telling owned = { 0 };
-        struct status_now now = look(life, &owned);
-
-        status_add_state(life->status, &now, hello);
+        status_add_state(life->status, hello);
     }
     if (life->records) {
         records_lines(life->records, hello);
@@ -654,7 +630,6 @@ int lifecycle_start(uv_loop_t *loop, const struct lifecycle_options *options, li
 
     life->loop = loop;
     life->home = mem_strdup(options->home);
-    life->status = status_new(options->home, options->task);
     life->task = options->task;
     life->usage_every_ms = options->usage_every_ms;
     life->over = over;
@@ -664,6 +639,7 @@ int lifecycle_start(uv_loop_t *loop, const struct lifecycle_options *options, li
         life->records = records_open(options->home);
     }
     life->supervise = supervise_new(loop, options->home, life->task, on_changed, life);
+    life->status = status_new(options->home, life->task, life->supervise);
     life->callbacks = callbacks_new(loop, options->pod_hooks_dir, life->task, &called);
     life->channel = channel_new(loop, &events);
     life->before_sleep.data = life->check_timer.data = life->bye_timer.data = life;

@@ -55,17 +55,17 @@ static void on_run(struct hook_run *run)
 }
 
 void probe_shell_start(struct probe_shell *probe, struct hook_engine *engine,
-                       const struct taskfile *task, const char *command, const char *sandbox,
-                       char *const *env, uint64_t timeout_ms, probe_shell_cb cb)
+                       const struct probe_shell_spec *spec, probe_shell_cb cb)
 {
-    const char *const argv[] = { "/bin/bash", "-c", command, NULL };
-    const struct hook_spec spec = {
+    const struct taskfile *task = spec->task;
+    const char *const argv[] = { "/bin/bash", "-c", spec->command, NULL };
+    const struct hook_spec run = {
         .path = argv[0],
         .argv = argv,
-        .env = (const char *const *)env,
-        .cwd = sandbox,
-        .term_ms = timeout_ms,
-        .kill_ms = timeout_ms + 1, /* A check has nothing to clean up. */
+        .env = (const char *const *)spec->env,
+        .cwd = spec->sandbox,
+        .term_ms = spec->timeout_ms,
+        .kill_ms = spec->timeout_ms + 1, /* A check has nothing to clean up. */
         .set_user = task->set_user,
         .uid = task->uid,
         .gid = task->gid,
@@ -76,11 +76,11 @@ void probe_shell_start(struct probe_shell *probe, struct hook_engine *engine,
     };
 
     *probe = (struct probe_shell){ .data = probe->data, .cb = cb };
-    probe->command = mem_strdup(command);
+    probe->command = mem_strdup(spec->command);
     record_init(&probe->record, true);
     record_set(&probe->record.hook, "health check");
     probe->run.data = probe;
-    run_start(&probe->run, engine, &spec, &probe->record, NULL, on_run);
+    run_start(&probe->run, engine, &run, &probe->record, NULL, on_run);
 }
 
 void probe_shell_cancel(struct probe_shell *probe)

@@ -22,11 +22,19 @@ struct probe_shell {
     probe_shell_cb cb;
 };
 
+/* Borrowed until probe_shell_start() returns. */
+struct probe_shell_spec {
+    const struct taskfile *task; /* whose user it runs as */
+    const char *command;
+    const char *sandbox;
+    char *const *env;
+    uint64_t timeout_ms;
+};
+
 /* cb fires exactly once, later on the loop.  The command has timeout_ms; then it is
  * killed, with everything that it started. */
 void probe_shell_start(struct probe_shell *probe, struct hook_engine *engine,
-                       const struct taskfile *task, const char *command, const char *sandbox,
-                       char *const *env, uint64_t timeout_ms, probe_shell_cb cb);
+                       const struct probe_shell_spec *spec, probe_shell_cb cb);
 
 /* Ends it early; canceled tells.  Nothing once an outcome is known. */
 void probe_shell_cancel(struct probe_shell *probe);

@@ -21,12 +21,13 @@ static const char logs_dir[] = ".logs";
 static const char *const streams[] = { "stdout", "stderr" };
 
 /* The user of the processes owns the sandbox and may have put links in it. */
-static int make_dir(const struct taskfile *task, int sandbox_fd, const char *path, struct err *err)
+static int make_dir(const struct runlogs *logs, const char *path, struct err *err)
 {
+    const struct taskfile *task = logs->task;
     CLEANUP(fd_closep) int fd = -1;
     bool made = false;
 
-    if (file_mkdir_beneath(sandbox_fd, path, DIR_MODE, &fd, &made, err) < 0) {
+    if (file_mkdir_beneath(logs->sandbox_fd, path, DIR_MODE, &fd, &made, err) < 0) {
         return err->code;
     }
     if (made && task->set_user && fchown(fd, task->uid, task->gid) < 0) {
@@ -37,15 +38,17 @@ static int make_dir(const struct taskfile *task, int sandbox_fd, const char *pat
 
 /* A log that is there already (the pod ran before in this home) is continued, but only a
  * plain file with one name: its directory belongs to the user of the processes. */
-static int open_log(const struct taskfile *task, int sandbox_fd, const char *dir, const char *name,
-                    int *ret_fd, struct err *err)
+static int open_log(const struct runlogs *logs, const char *dir, const char *name, int *ret_fd,
+                    struct err *err)
 {
+    const struct taskfile *task = logs->task;
     CLEANUP(mem_freep) char *path = str_printf("%s/%s", dir, name);
     const int flags = O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC;
     CLEANUP(fd_closep) int fd = -1;
     struct stat st;
 
-    if (file_open_beneath(sandbox_fd, path, flags | O_CREAT | O_EXCL, LOG_MODE, &fd, err) == 0) {
+    if (file_open_beneath(logs->sandbox_fd, path, flags | O_CREAT | O_EXCL, LOG_MODE, &fd, err) ==
+        0) {
         if (task->set_user && fchown(fd, task->uid, task->gid) < 0) {
             return err_set(err, ERR_IO, "chown %s: %s", path, strerror(errno));
         }
@@ -53,7 +56,7 @@ static int open_log(const struct taskfile *task, int sandbox_fd, const char *dir
         return 0;
     }
     if (err->code != ERR_EXISTS ||
-        file_open_beneath(sandbox_fd, path, flags | O_NONBLOCK, 0, &fd, err) < 0) {
+        file_open_beneath(logs->sandbox_fd, path, flags | O_NONBLOCK, 0, &fd, err) < 0) {
         return err->code;
     }
     if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1) {
@@ -63,56 +66,53 @@ static int open_log(const struct taskfile *task, int sandbox_fd, const char *dir
     return 0;
 }
 
-int runlog_prepare(const struct taskfile *task, int sandbox_fd, struct err *err)
+int runlog_prepare(const struct runlogs *logs, struct err *err)
 {
-    return make_dir(task, sandbox_fd, logs_dir, err);
+    return make_dir(logs, logs_dir, err);
 }
 
 /* The file becomes one that is rotated, and *fd what the process writes into. */
-static int interpose(const struct taskfile *task, int sandbox_fd, struct rotate *rotate,
-                     const struct graph_spec *spec, const char *dir, const char *stream, int *fd,
+static int interpose(struct runlogs *logs, const struct rotate_spec *spec, const char *dir, int *fd,
                      struct rotate_log **ret_log, struct err *err)
 {
-    const struct rotate_spec rotated = {
-        stream, spec->log_bytes, spec->log_backups, task->set_user, task->uid, task->gid,
-    };
     const int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
     int dir_fd = -1;
 
-    if (file_open_beneath(sandbox_fd, dir, flags, 0, &dir_fd, err) < 0) {
+    if (file_open_beneath(logs->sandbox_fd, dir, flags, 0, &dir_fd, err) < 0) {
         return err->code;
     }
-    return rotate_start(rotate, &rotated, dir_fd, TAKE_FD(*fd), ret_log, fd, err);
+    return rotate_start(&logs->rotate, spec, dir_fd, TAKE_FD(*fd), ret_log, fd, err);
 }
 
-int runlog_open(struct runlog *runlog, const struct taskfile *task, int sandbox_fd,
-                struct rotate *rotate, const struct graph_spec *spec, unsigned run, int *ret_out,
-                int *ret_err, struct err *err)
+int runlog_open(struct runlog *runlog, struct runlogs *logs, const struct graph_spec *spec,
+                unsigned run, int ret_fds[RUNLOG_STREAMS], struct err *err)
 {
+    const struct taskfile *task = logs->task;
     CLEANUP(mem_freep) char *process_dir = str_printf("%s/%s", logs_dir, spec->name);
     CLEANUP(mem_freep) char *run_dir = str_printf("%s/%u", process_dir, run);
-    int *const ends[] = { ret_out, ret_err };
 
     *runlog = (struct runlog){ 0 };
-    if (make_dir(task, sandbox_fd, process_dir, err) < 0 ||
-        make_dir(task, sandbox_fd, run_dir, err) < 0) {
+    if (make_dir(logs, process_dir, err) < 0 || make_dir(logs, run_dir, err) < 0) {
         return err->code;
     }
     for (size_t i = 0; i < RUNLOG_STREAMS; i++) {
-        if (open_log(task, sandbox_fd, run_dir, streams[i], ends[i], err) < 0 ||
-            (spec->log_bytes > 0 && interpose(task, sandbox_fd, rotate, spec, run_dir, streams[i],
-                                              ends[i], &runlog->logs[i], err) < 0)) {
+        const struct rotate_spec rotated = { streams[i],     spec->log_bytes, spec->log_backups,
+                                             task->set_user, task->uid,       task->gid };
+
+        if (open_log(logs, run_dir, streams[i], &ret_fds[i], err) < 0 ||
+            (spec->log_bytes > 0 &&
+             interpose(logs, &rotated, run_dir, &ret_fds[i], &runlog->logs[i], err) < 0)) {
             return err->code;
         }
     }
     return 0;
 }
 
-void runlog_drain(const struct runlog *runlog, struct rotate *rotate)
+void runlog_drain(const struct runlog *runlog, struct runlogs *logs)
 {
     for (size_t i = 0; i < RUNLOG_STREAMS; i++) {
         if (runlog->logs[i]) {
-            rotate_drain(rotate, runlog->logs[i]);
+            rotate_drain(&logs->rotate, runlog->logs[i]);
         }
     }
 }

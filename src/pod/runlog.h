@@ -4,7 +4,14 @@
 #include "pod/rotate.h"
 #include "pod/taskfile.h"
 
-enum { RUNLOG_STREAMS = 2 };
+enum { RUNLOG_STREAMS = 2 }; /* stdout, stderr */
+
+/* All logs of a pod. */
+struct runlogs {
+    const struct taskfile *task; /* whose user owns them */
+    int sandbox_fd;
+    struct rotate rotate;
+};
 
 /* The outputs of one run; zeroed: none. */
 struct runlog {
@@ -12,12 +19,11 @@ struct runlog {
 };
 
 /* Makes the directory of all logs, in the sandbox. */
-int runlog_prepare(const struct taskfile *task, int sandbox_fd, struct err *err);
+int runlog_prepare(const struct runlogs *logs, struct err *err);
 
-/* *ret_out and *ret_err are the caller's, also after a failure, which may leave them -1. */
-int runlog_open(struct runlog *runlog, const struct taskfile *task, int sandbox_fd,
-                struct rotate *rotate, const struct graph_spec *spec, unsigned run, int *ret_out,
-                int *ret_err, struct err *err);
+/* The descriptors are the caller's, also after a failure, which may leave them -1. */
+int runlog_open(struct runlog *runlog, struct runlogs *logs, const struct graph_spec *spec,
+                unsigned run, int ret_fds[RUNLOG_STREAMS], struct err *err);
 
 /* The run is over: have in the files what it wrote. */
-void runlog_drain(const struct runlog *runlog, struct rotate *rotate);
+void runlog_drain(const struct runlog *runlog, struct runlogs *logs);

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/str.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -20,7 +21,11 @@ enum { STATE_MODE = 0600 };
 
 struct status {
     const struct taskfile *task;
+    const struct supervise *supervise; /* NULL: there never were processes */
     char *path;
+    enum proto_state state;
+    char *reason;
+    uint64_t ended_ms;
     uint64_t seq;
     uint64_t started_ms; /* wall clock */
     uint64_t start_time;
@@ -39,11 +44,13 @@ static void read_identity(uint64_t *ret_start_time, char *ret_boot_id, size_t si
     (void)child_start_time(getpid(), ret_start_time, &ignored);
 }
 
-struct status *status_new(const char *home, const struct taskfile *task)
+struct status *status_new(const char *home, const struct taskfile *task,
+                          const struct supervise *supervise)
 {
     struct status *status = mem_alloc(sizeof(*status));
 
     status->task = task;
+    status->supervise = supervise;
     status->path = file_join(home, PROTO_STATE_FILE);
     status->started_ms = clock_wall_ms();
     read_identity(&status->start_time, status->boot_id, sizeof(status->boot_id));
@@ -53,6 +60,7 @@ struct status *status_new(const char *home, const struct taskfile *task)
 void status_free(struct status *status)
 {
     if (status) {
+        free(status->reason);
         free(status->path);
         free(status);
     }
@@ -67,15 +75,16 @@ static void add_identity(const struct status *status, json_t *body)
     json_put_str(body, "digest", status->task->digest);
 }
 
-static void add_now(const struct status *status, const struct status_now *now, json_t *body)
+static void add_now(const struct status *status, json_t *body)
 {
-    json_put_str(body, "state", proto_state_name(now->state));
-    json_put_str(body, "reason", now->reason);
+    json_put_str(body, "state", proto_state_name(status->state));
+    json_put_str(body, "reason", status->reason);
     json_put_int(body, "seq", (int64_t)status->seq);
-    json_put_take(body, "processes", json_incref(now->processes));
+    json_put_take(body, "processes",
+                  status->supervise ? supervise_processes(status->supervise) : json_object());
     json_put_int(body, "started_ms", (int64_t)status->started_ms);
-    if (now->ended_ms > 0) {
-        json_put_int(body, "ended_ms", (int64_t)now->ended_ms);
+    if (status->ended_ms > 0) {
+        json_put_int(body, "ended_ms", (int64_t)status->ended_ms);
     }
 }
 
@@ -87,24 +96,31 @@ static void add_line(struct buf *out, const json_t *body)
     buf_add_text(out, "\n");
 }
 
-static int write_body(const char *path, const json_t *body, struct err *err)
+void status_set(struct status *status, enum proto_state state, const char *reason,
+                uint64_t ended_ms)
 {
-    CLEANUP_BUF text = { 0 };
+    const struct graph *graph = status->task->graph;
 
-    add_line(&text, body);
-    return file_write(path, text.data, text.len, STATE_MODE, false, err);
+    free(status->reason);
+    status->reason = graph && graph->leftovers
+                         ? str_printf("%s Some of its processes cannot be killed.", reason)
+                         : mem_strdup_opt(reason);
+    status->state = state;
+    status->ended_ms = ended_ms;
+    status->seq++;
 }
 
-int status_write(struct status *status, const struct status_now *now, struct err *err)
+int status_write(const struct status *status, struct err *err)
 {
     CLEANUP(json_freep) json_t *body = json_object();
+    CLEANUP_BUF text = { 0 };
 
-    status->seq++;
     json_put_int(body, "v", PROTO_VERSION);
     add_identity(status, body);
     json_put_str(body, "token", status->task->token);
-    add_now(status, now, body);
-    return write_body(status->path, body, err);
+    add_now(status, body);
+    add_line(&text, body);
+    return file_write(status->path, text.data, text.len, STATE_MODE, false, err);
 }
 
 void status_add_hello(const struct status *status, struct buf *out)
@@ -117,26 +133,20 @@ void status_add_hello(const struct status *status, struct buf *out)
     add_line(out, body);
 }
 
-void status_add_state(const struct status *status, const struct status_now *now, struct buf *out)
+void status_add_state(const struct status *status, struct buf *out)
 {
     CLEANUP(json_freep) json_t *body = json_object();
 
     json_put_str(body, "type", "state");
-    add_now(status, now, body);
+    add_now(status, body);
     add_line(out, body);
 }
 
 int status_refuse(const char *home, const char *why, struct err *err)
 {
     const struct taskfile nobody = { .id = (char *)"" };
-    CLEANUP(status_freep) struct status *status = status_new(home, &nobody);
-    CLEANUP(json_freep) json_t *body = json_object();
-    CLEANUP(json_freep) json_t *processes = json_object();
-    const struct status_now now = { PROTO_FAILED, why, processes, clock_wall_ms() };
+    CLEANUP(status_freep) struct status *status = status_new(home, &nobody, NULL);
 
-    status->seq = 1;
-    json_put_int(body, "v", PROTO_VERSION);
-    add_identity(status, body);
-    add_now(status, &now, body);
-    return write_body(status->path, body, err);
+    status_set(status, PROTO_FAILED, why, clock_wall_ms());
+    return status_write(status, err);
 }

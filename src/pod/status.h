@@ -4,32 +4,28 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "pod/proto.h"
+#include "pod/supervise.h"
 #include "pod/taskfile.h"
-
-#include <jansson.h>
 
 /* What davit-pod says of itself: the lines for agents, and state.json. */
 struct status;
 
-/* What changes.  All is borrowed for the call. */
-struct status_now {
-    enum proto_state state;
-    const char *reason; /* NULL: none */
-    json_t *processes;
-    uint64_t ended_ms; /* wall clock; 0: not yet */
-};
-
-/* task is borrowed. */
-struct status *status_new(const char *home, const struct taskfile *task);
+/* task and supervise are borrowed. */
+struct status *status_new(const char *home, const struct taskfile *task,
+                          const struct supervise *supervise);
 void status_free(struct status *status);
 DEFINE_FREEP(struct status, status_free)
 
-/* Counts the change, and writes state.json. */
-int status_write(struct status *status, const struct status_now *now, struct err *err);
+/* It has changed.  reason (NULL: none) is copied; ended_ms is wall clock, 0: not yet. */
+void status_set(struct status *status, enum proto_state state, const char *reason,
+                uint64_t ended_ms);
 
-/* Append a `hello`, or the `state` that was written last. */
+/* state.json: what was set last, and the processes as they are. */
+int status_write(const struct status *status, struct err *err);
+
+/* Append a `hello`, or a `state` with the same content as state.json. */
 void status_add_hello(const struct status *status, struct buf *out);
-void status_add_state(const struct status *status, const struct status_now *now, struct buf *out);
+void status_add_state(const struct status *status, struct buf *out);
 
 /* A pod whose task.json is no good: state.json says failed, and why. */
 int status_refuse(const char *home, const char *why, struct err *err);

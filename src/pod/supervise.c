@@ -55,8 +55,8 @@ struct supervise {
     struct taskfile *task;
     struct graph *graph;
     char *sandbox;
-    int sandbox_fd;
-    struct run **runs; /* by process; NULL before its first */
+    struct runlogs logs; /* with the sandbox */
+    struct run **runs;   /* by process; NULL before its first */
     struct graph_actions actions;
     bool acting;
     struct tree *tree; /* NULL: no limits, or none possible here */
@@ -67,7 +67,6 @@ struct supervise {
     size_t n_termed;
     supervise_cb changed;
     void *data;
-    struct rotate rotate;
     unsigned open_handles;
     void (*on_closed)(void *data);
     void *closed_data;
@@ -160,7 +159,7 @@ static void on_ended(struct child *child)
 
     run->ended_ms = clock_wall_ms();
     CRASH_POINT("pod.process_ended");
-    runlog_drain(&run->log, &supervise->rotate);
+    runlog_drain(&run->log, &supervise->logs);
     check_memory(supervise);
     graph_ended(supervise->graph, run->process, child->exit_code, child->term_signal,
                 clock_now_ms(), &supervise->actions);
@@ -177,7 +176,7 @@ static int start_child(struct supervise *supervise, struct run *run, int out, in
     CLEANUP(strv_freep) char **env = supervise_env(supervise);
 
     /* Looked for at each start, so that an earlier process may write it. */
-    if (faccessat(supervise->sandbox_fd, profile, F_OK, 0) == 0) {
+    if (faccessat(supervise->logs.sandbox_fd, profile, F_OK, 0) == 0) {
         strv_addf(&env, "BASH_ENV=%s", profile);
     }
     struct child_options options = {
@@ -210,11 +209,20 @@ static int start_child(struct supervise *supervise, struct run *run, int out, in
     return 0;
 }
 
+struct fds {
+    int of[RUNLOG_STREAMS];
+};
+
+static void close_fds(const struct fds *fds)
+{
+    fd_closep(&fds->of[0]);
+    fd_closep(&fds->of[1]);
+}
+
 static void start(struct supervise *supervise, const struct graph_action *action)
 {
     const struct graph_spec *spec = &supervise->graph->processes[action->process].spec;
-    CLEANUP(fd_closep) int out = -1;
-    CLEANUP(fd_closep) int errors = -1;
+    CLEANUP(close_fds) struct fds fds = { { -1, -1 } };
     struct err err = { 0 };
 
     if (!supervise->runs[action->process]) {
@@ -226,16 +234,15 @@ static void start(struct supervise *supervise, const struct graph_action *action
     run->child.data = run;
     run->started_ms = clock_wall_ms();
     run->ended_ms = 0;
-    if (runlog_open(&run->log, supervise->task, supervise->sandbox_fd, &supervise->rotate, spec,
-                    action->run, &out, &errors, &err) == 0 &&
-        start_child(supervise, run, out, errors, &err) == 0) {
+    if (runlog_open(&run->log, &supervise->logs, spec, action->run, fds.of, &err) == 0 &&
+        start_child(supervise, run, fds.of[0], fds.of[1], &err) == 0) {
         log_debug("started process=%s run=%u pid=%d", spec->name, action->run, (int)run->child.pid);
         return;
     }
     log_warn("cannot start a process error=\"%s\" process=%s run=%u", err.msg, spec->name,
              action->run);
-    if (errors >= 0) {
-        (void)dprintf(errors, "davit-pod: cannot start: %s\n", err.msg);
+    if (fds.of[1] >= 0) {
+        (void)dprintf(fds.of[1], "davit-pod: cannot start: %s\n", err.msg);
     }
     run->ended_ms = run->started_ms;
     graph_unstarted(supervise->graph, action->process, err.msg, clock_now_ms(),
@@ -366,7 +373,8 @@ struct supervise *supervise_new(uv_loop_t *loop, const char *home, struct taskfi
     supervise->task = task;
     supervise->graph = task->graph;
     supervise->sandbox = file_join(home, PROTO_SANDBOX);
-    supervise->sandbox_fd = -1;
+    supervise->logs =
+        (struct runlogs){ .task = task, .sandbox_fd = -1, .rotate = { .loop = loop } };
     supervise->runs = mem_alloc(task->graph->n_processes * sizeof(struct run *));
     supervise->changed = changed;
     supervise->data = data;
@@ -375,7 +383,6 @@ struct supervise *supervise_new(uv_loop_t *loop, const char *home, struct taskfi
     (void)uv_check_init(loop, &supervise->reap_again);
     (void)uv_timer_init(loop, &supervise->timer);
     supervise->open_handles = 3;
-    supervise->rotate = (struct rotate){ .loop = loop };
     return supervise;
 }
 
@@ -383,11 +390,11 @@ void supervise_begin(struct supervise *supervise)
 {
     struct err err = { 0 };
 
-    supervise->sandbox_fd = open(supervise->sandbox, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (supervise->sandbox_fd < 0) {
+    supervise->logs.sandbox_fd = open(supervise->sandbox, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (supervise->logs.sandbox_fd < 0) {
         err_setf(&err, ERR_IO, "%s: %s", supervise->sandbox, strerror(errno));
     }
-    if (err.code < 0 || runlog_prepare(supervise->task, supervise->sandbox_fd, &err) < 0) {
+    if (err.code < 0 || runlog_prepare(&supervise->logs, &err) < 0) {
         CLEANUP(mem_freep)
         char *reason = str_printf("Failed to initialize sandbox: %s", err.msg);
         supervise_fail(supervise, reason);
@@ -489,7 +496,7 @@ static void part_closed(void *data)
         free(supervise->runs[i]);
     }
     tree_free(supervise->tree);
-    fd_closep(&supervise->sandbox_fd);
+    fd_closep(&supervise->logs.sandbox_fd);
     graph_actions_fini(&supervise->actions);
     free(supervise->runs);
     free(supervise->termed);
@@ -508,9 +515,9 @@ void supervise_close(struct supervise *supervise, void (*cb)(void *data), void *
     supervise->on_closed = cb;
     supervise->closed_data = data;
     supervise->open_handles++;
-    supervise->rotate.on_idle = part_closed;
-    supervise->rotate.data = supervise;
-    rotate_close(&supervise->rotate);
+    supervise->logs.rotate.on_idle = part_closed;
+    supervise->logs.rotate.data = supervise;
+    rotate_close(&supervise->logs.rotate);
     uv_close((uv_handle_t *)&supervise->sigchld, on_handle_closed);
     uv_close((uv_handle_t *)&supervise->reap_again, on_handle_closed);
     uv_close((uv_handle_t *)&supervise->timer, on_handle_closed);
