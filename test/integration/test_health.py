@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from pods import Pod, alive, process, with_token
+from pods import Pod, alive, process, program, with_token
 from servers import wait_until
 
 SERVER = pathlib.Path(__file__).with_name("health_server.py")
@@ -222,7 +222,8 @@ def test_a_failing_command_is_told_with_its_output(home):
 
 
 def test_a_command_that_hangs_is_killed_with_all_that_it_started(home):
-    command = "test -f hang || exit 0; (trap '' TERM; echo $BASHPID >> pids; sleep 61) & sleep 61"
+    command = "test -f hang || exit 0; trap '' TERM; " \
+              "(echo $BASHPID >> pids; while :; do sleep 1; done) & while :; do sleep 1; done"
     with Pod(home, [process("a", "sleep 60")],
              task={"health": checks(shell=command, max_consecutive_failures=1)}) as pod:
         pod.agent.wait_state("running")
@@ -371,6 +372,25 @@ def test_the_pod_goes_on_without_its_agent(home):
         assert pod.popen.returncode == 0 and pod.status()["state"] == "killed"
         assert with_token(pod.token) == []
     assert pod.requests() == ["POST /quitquitquit", "POST /abortabortabort", "TERM"]
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("point", ["pod.check", "pod.checked", "pod.ladder"])
+@pytest.mark.parametrize("nth", [1, 2])
+def test_death_while_checking_or_asking_leaves_no_process_and_an_honest_state(home, point, nth):
+    if point.encode() not in program().read_bytes():
+        pytest.skip("built without -Dfaults=true: no crash points")
+    with Pod(home, [process("a", "sleep 600")],
+             task={"ports": {"health": free_port()}, "lifecycle": {"http": {}},
+                   "health": checks(shell="sleep 0.05")},
+             env={"DAVIT_CRASH_AT": f"{point}:{nth}"}) as pod:
+        if point == "pod.ladder":
+            pod.agent.wait_state("running")
+            pod.agent.tell(type="stop", grace_ms=60000)
+        assert pod.popen.wait(10) == -signal.SIGKILL
+        wait_until("all is gone", lambda: with_token(pod.token) == [], 5)
+        if (home / "state.json").exists():
+            assert pod.status()["state"] in ("starting", "running", "stopping")
 
 
 # --- limits ---

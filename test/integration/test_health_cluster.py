@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Health checks and the stop ladder through a whole cluster: from .aurora file to task events."""
+import contextlib
 import os
 import pathlib
 import signal
@@ -7,7 +8,7 @@ import uuid
 
 import pytest
 
-from cluster import Cluster
+from cluster import Cluster, is_zombie
 from servers import wait_until
 
 SERVER = pathlib.Path(__file__).with_name("health_server.py")
@@ -39,6 +40,9 @@ jobs = [
         task=Task(name='t', resources=Resources(cpu=0.01, ram=64*MB, disk=64*MB), processes=[Process(
             name='talker', cmdline='for i in $(seq 100 199); do echo line $i; sleep 0.01; done',
             logger=Logger(mode='rotate', rotate=RotatePolicy(log_size=90, backups=3)))])),
+    job('hangs', cls=Job, cmd='sleep 1000', health_check_config=CHECKS(timeout_secs=60, health_checker=HealthCheckerConfig(
+        shell=ShellHealthChecker(shell_command='test -e %(dir)s/hangs/now || exit 0; cd %(dir)s/hangs; '
+                                 'setsid sleep 1000 & exec sleep 1000')))),
     job('hog', cls=Job, ram=24*MB, cmd='exec /usr/bin/python3 -c "x = bytearray(200000000)"'),
 ]
 """
@@ -50,7 +54,7 @@ def cluster(tmp_path_factory):
     directory.chmod(0o755)
     config = CONFIG.replace("{{{{", "{{").replace("}}}}", "}}") % {"dir": directory, "server": SERVER}
     (directory / "health.aurora").write_text(config)
-    for name in ("web", "sick", "alias", "off", "slow", "shell"):
+    for name in ("web", "sick", "alias", "off", "slow", "shell", "hangs"):
         (directory / name).mkdir()
         (directory / name).chmod(0o777)
     with Cluster(directory / "up") as one:
@@ -153,6 +157,27 @@ def test_out_of_memory_is_the_events_message(cluster):
     key = create(cluster, "hog")
     task, = cluster.wait_state(key, "FAILED", 1)
     assert messages(task)[-1][1].startswith("Memory limit exceeded.  Reserved 25165824 bytes vs used ")
+
+
+def in_directory(path):
+    """Live processes that have it as their working directory."""
+    found = []
+    for entry in os.listdir("/proc"):
+        with contextlib.suppress(OSError):
+            if entry.isdigit() and not is_zombie(entry) and os.readlink(f"/proc/{entry}/cwd") == str(path):
+                found.append(int(entry))
+    return found
+
+
+def test_what_a_check_started_does_not_outlive_its_pod(cluster):
+    key = create(cluster, "hangs")
+    task, = cluster.wait_state(key, "RUNNING", 1)
+    (cluster.files / "hangs" / "now").touch()
+    wait_until("the command hangs", lambda: len(in_directory(cluster.files / "hangs")) == 2)
+    pod, = cluster.pids("davit-pod", task["id"])
+    os.kill(pod, signal.SIGKILL)
+    wait_until("both are gone", lambda: in_directory(cluster.files / "hangs") == [], 20)
+    cluster.davit("job", "killall", key)
 
 
 def test_a_rotated_log_is_followed_into_its_next_file(cluster):
