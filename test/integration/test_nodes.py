@@ -34,7 +34,7 @@ jobs = [
 
 @pytest.fixture
 def cluster(tmp_path):
-    with Cluster(tmp_path / "up", nodes=3, options=["--master-arg=--node-lost-ms=500"]) as one:
+    with Cluster(tmp_path / "up", nodes=3, options=["--master-arg=--node-lost-ms=500", "--agent-arg=--zk-timeout-ms=2000"]) as one:
         one.file = tmp_path / "jobs.aurora"
         one.file.write_text(JOBS)
         yield one
