@@ -4,14 +4,16 @@
 Contract: contracts/aurora.md 4.1 and 4.9.  The same with real agents: test_nodes.py.
 """
 import contextlib
+import http.client
 import http.server
 import json
 import threading
 import urllib.parse
+import uuid
 
 import pytest
 
-from masters import FakeAgent, Master, key, masters
+from masters import FakeAgent, Master, hello, key, masters
 from servers import davit_store, wait_until
 
 
@@ -204,3 +206,31 @@ def test_bad_requests_are_refused_before_anything_happens(tmp_path, store, opcod
         assert got == status, answer
         assert node(master)["mode"] == "active"
         assert master.request("GET", "/v1/nodes/none")[0] == 404
+
+
+def test_the_owner_of_a_role_works_on_its_own_jobs_only(tmp_path, store):
+    tokens, port = tmp_path / "tokens", tmp_path / "port"
+    tokens.write_text("0123456789abcdef-master master admin\n0123456789abcdef-www bob role:www\n")
+    tokens.chmod(0o600)
+    with lead(tmp_path, store, "--token-file", str(tokens), "--port-file", str(port)), \
+            FakeAgent(store, "one"):
+        def post(**opcode):
+            connection = http.client.HTTPConnection("127.0.0.1", int(port.read_text()), timeout=10)
+            connection.request("POST", "/v1/operations", json.dumps(
+                {"id": str(uuid.uuid4()), "user": "bob", "opcodes": [opcode]}),
+                {"Content-Type": "application/json", "Authorization": "Bearer 0123456789abcdef-www"})
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+
+        other = "devcluster/mail/devel/hello"
+        assert post(op="OP_JOB_CREATE", job=hello())[0] == 202
+        for opcode, word in (
+                ({"op": "OP_JOB_KILL", "key": other}, "role mail"),
+                ({"op": "OP_JOB_KILL", "key": other, "job": hello()}, "role mail"),
+                ({"op": "OP_JOB_CREATE", "key": key(), "job": {**hello(), "role": "mail"}}, "role mail"),
+                ({"op": "OP_NODE_SET_PARAMS", "node": "one", "mode": "cordoned", "key": key()}, "operators"),
+                ({"op": "OP_NODE_EVACUATE", "node": "one", "job": hello()}, "operators"),
+                ({"op": "OP_QUOTA_SET", "role": "www", "cpu": 1, "key": key()}, "operators"),
+                ({"op": "OP_TEST_DELAY", "duration": 1}, "(none)")):
+            status, answer = post(**opcode)
+            assert status == 403 and word in answer["detail"], (opcode, answer)

@@ -133,7 +133,7 @@ def test_a_hook_that_refuses_leaves_everything_where_it_is(cluster):
 
 
 def quota(cluster):
-    cluster.davit("quota", "set", f"devcluster/{USER}", "100", "100GB", "100GB", check=False)
+    cluster.davit("quota", "set", f"devcluster/{USER}", "100", "100GB", "100GB")
 
 
 class Watch(threading.Thread):

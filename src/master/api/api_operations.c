@@ -68,21 +68,35 @@ static struct pending *pending_new(struct httpd_request *req)
 
 /* ---- Asking for one ---- */
 
-/* The Aurora role that an opcode works on; NULL when it names none. */
-static const char *role_of(const json_t *opcode, struct job_key *key)
+static int check_opcode(const struct httpd_identity *who, const json_t *opcode, struct err *err)
 {
-    const json_t *job = json_object_get(opcode, "job");
-    const char *text = json_str_or(opcode, "key", NULL);
     const struct opcode *known = opcodes_find(opcodes_table, json_str_or(opcode, "op", ""));
-    struct err err;
+    const json_t *job = json_object_get(opcode, "job");
+    const json_t *key = json_object_get(opcode, "key");
+    struct job_key parsed = { 0 };
+    struct err ignored = { 0 };
+    const char *job_role = json_str_or(job, "role", NULL);
+    const char *key_role = NULL;
+    bool allowed;
 
     if (known != NULL && known->operators_only) {
-        return NULL;
+        return err_set(err, ERR_DENIED, "%s may not ask for %s: it is for operators", who->name,
+                       known->name);
     }
-    if (job != NULL) {
-        return json_str_or(job, "role", NULL);
+    if (job_key_parse(json_str_or(opcode, "key", ""), &parsed, &ignored) == 0) {
+        key_role = parsed.role;
     }
-    return text != NULL && job_key_parse(text, key, &err) == 0 ? key->role : NULL;
+    /* One that has both might look at either. */
+    allowed = (job != NULL || key != NULL) && (job == NULL || str_eq(job_role, who->role_name)) &&
+              (key == NULL || str_eq(key_role, who->role_name));
+    if (!allowed) {
+        const char *other = job != NULL && !str_eq(job_role, who->role_name) ? job_role : key_role;
+
+        err_setf(err, ERR_DENIED, "%s may not work on jobs of role %.100s", who->name,
+                 other != NULL ? other : "(none)");
+    }
+    job_key_fini(&parsed);
+    return allowed ? 0 : err_code(err);
 }
 
 /* The owner of a role may touch that role's jobs, whole name compared. */
@@ -96,17 +110,8 @@ static int check_role(const struct httpd_identity *who, const json_t *body, stru
     }
     json_array_foreach(json_object_get(body, "opcodes"), i, opcode)
     {
-        struct job_key key = { 0 };
-        const char *role = role_of(opcode, &key);
-        bool allowed = role != NULL && str_eq(role, who->role_name);
-
-        if (!allowed) {
-            err_set(err, ERR_DENIED, "%s may not work on jobs of role %.100s", who->name,
-                    role != NULL ? role : "(none)");
-        }
-        job_key_fini(&key);
-        if (!allowed) {
-            return err->code;
+        if (check_opcode(who, opcode, err) < 0) {
+            return err_code(err);
         }
     }
     return 0;

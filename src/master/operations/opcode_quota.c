@@ -117,6 +117,7 @@ const struct opcode opcode_quota_set = {
     .name = "OP_QUOTA_SET",
     .hooks_path = "quota-modify",
     .object_type = "QUOTA",
+    .operators_only = true,
     .validate = validate,
     .check = check,
     .vars = vars,
