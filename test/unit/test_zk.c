@@ -627,6 +627,53 @@ static void credentials_keep_others_out(void **state)
     wait_done(f, ERR_DENIED);
 }
 
+/* The same of its parents, and of what a multi makes. */
+static void everybody_may_read_what_is_for_the_world(void **state)
+{
+    struct fixture *f = *state;
+    struct zk_multi *multi = zk_multi_new();
+
+    close_client(&f->a);
+    f->a = (struct client){ 0 };
+    uv_loop_init(&f->a.loop);
+    open_client(&f->a, f->servers, "davit:secret", 10000);
+    create(f, "/shown/a/b", ZK_EPHEMERAL | ZK_MAKE_PARENTS | ZK_WORLD_READ, 0);
+    zk_multi_create(multi, "/shown/a/c", "x", 1, ZK_WORLD_READ);
+    zk_commit(f->a.zk, &f->req, multi, on_done);
+    wait_done(f, 0);
+    zk_multi_free(multi);
+    zk_children(f->b.zk, &f->req, "/shown/a", on_done);
+    wait_done(f, 0);
+    for (size_t i = 0; i < 2; i++) {
+        const char *path = i == 0 ? "/shown/a/b" : "/shown/a/c";
+
+        zk_get(f->b.zk, &f->req, path, on_got);
+        wait_done(f, 0);
+        assert_string_equal(got, "x");
+        zk_set(f->b.zk, &f->req, path, "y", 1, ZK_ANY_VERSION, on_done);
+        wait_done(f, ERR_DENIED);
+    }
+    zk_create(f->b.zk, &f->req, "/shown/mine", "", 0, 0, on_done);
+    wait_done(f, ERR_DENIED);
+}
+
+static void what_is_abandoned_stays_until_its_session_ends(void **state)
+{
+    struct fixture *f = *state;
+
+    create(f, "/left", ZK_EPHEMERAL, 0);
+    zk_abandon(TAKE(f->a.zk), NULL);
+    uv_run(&f->a.loop, UV_RUN_DEFAULT);
+    zk_exists(f->b.zk, &f->req, "/left", on_done);
+    wait_done(f, 0);
+    do {
+        zk_exists(f->b.zk, &f->req, "/left", on_done);
+        turn_until(f, f->fired == 1);
+        f->fired = 0;
+    } while (f->req.err.code == 0);
+    assert_int_equal(f->req.err.code, ERR_NOTFOUND);
+}
+
 static void addresses_are_checked(void **state)
 {
     struct fixture *f = *state;
@@ -680,6 +727,8 @@ int main(int argc, char **argv)
         TEST(who_stands_again_does_not_wait_for_itself),
         TEST(a_member_ends_without_its_server),
         TEST(credentials_keep_others_out),
+        TEST(everybody_may_read_what_is_for_the_world),
+        TEST(what_is_abandoned_stays_until_its_session_ends),
         TEST(addresses_are_checked),
     };
 
