@@ -44,7 +44,7 @@ struct simagent {
     char *name;
     struct pod *pods;
     bool machine, agent, linked;
-    bool calm;
+    bool calm, healed;
     int64_t session;
     uint64_t boots;
     char *shards[POD_SHARDS]; /* As in the store. */
@@ -169,7 +169,7 @@ static void on_living(void *arg)
 
     pod->living = NULL;
     if (pod->life == RECONCILE_LIFE_STARTING) {
-        if (plan_is(pod, "sick") && !calm) {
+        if (plan_is(pod, "sick") && !pod->agent->healed) {
             lead_life(pod, RECONCILE_LIFE_FAILED);
             return;
         }
@@ -224,7 +224,7 @@ static void on_action(void *arg)
     enum reconcile_action action = pod->r.busy;
     bool may_fail = action != RECONCILE_HALT && action != RECONCILE_REAP &&
                     action != RECONCILE_SETTLE && !pod->agent->calm;
-    bool ok = !may_fail || !sim_chance(30);
+    bool ok = !may_fail || !sim_chance(pod->agent->options.clumsy);
 
     pod->action = NULL;
     switch (action) {
@@ -600,6 +600,11 @@ bool simagent_is_up(const struct simagent *agent)
 void simagent_calm(struct simagent *agent)
 {
     agent->calm = true;
+}
+
+void simagent_heal(struct simagent *agent)
+{
+    agent->healed = true;
 }
 
 bool simagent_pod_lives(const struct simagent *agent, const char *name)

@@ -22,6 +22,7 @@ struct simagent_options {
     int port_lo, port_hi;
     const char *attributes; /* JSON object's members: "\"rack\":\"a\"". */
     unsigned late;          /* Of 1000 stops: far beyond any patience. */
+    unsigned clumsy;        /* Of 1000 actions fail and are repeated. */
 };
 
 struct simagent *simagent_new(const struct simagent_options *options);
@@ -42,6 +43,9 @@ bool simagent_is_busy(const struct simagent *agent);
 
 /* Fortune: from now on no task crashes and nothing is late. */
 void simagent_calm(struct simagent *agent);
+
+/* ... and what was sick gets well. */
+void simagent_heal(struct simagent *agent);
 
 /* Does a process of this pod live there now? */
 bool simagent_pod_lives(const struct simagent *agent, const char *pod);

@@ -79,8 +79,12 @@ static void report(const struct simworld_tally *t, double took)
                  " writes by leaders, %" PRIu64 " reloads compared\n",
                  t->terms, t->kills, t->writes, t->reloads);
     (void)printf("%" PRIu64 " operations (%" PRIu64 " disappeared), %" PRIu64
-                 " tasks placed, %" PRIu64 " lost, %" PRIu64 " partitioned\n",
-                 t->operations, t->disappeared, t->tasks, t->lost, t->partitioned);
+                 " tasks placed, %" PRIu64 " lost, %" PRIu64 " partitioned, %" PRIu64
+                 " preempted\n",
+                 t->operations, t->disappeared, t->tasks, t->lost, t->partitioned, t->preempted);
+    (void)printf("updates: %" PRIu64 " rolled forward, %" PRIu64 " rolled back, %" PRIu64
+                 " aborted, %" PRIu64 " failed\n",
+                 t->forward, t->back, t->aborted, t->failed);
     (void)printf("%.1f s, %.0f histories/s, %.0f steps/s\n", took, (double)t->histories / took,
                  (double)t->steps / took);
     (void)printf("%" PRIu64 " runs of histories with %" PRIu64 " master changes, no fault found\n",

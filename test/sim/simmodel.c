@@ -4,37 +4,17 @@
  * Per instance of a job: it is to run, it is not, or nobody can know, because the operation that
  * was to change it disappeared half way.
  */
-#include "simmodel.h"
+#include "simmodel_priv.h"
 
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "simloop.h"
 
+#include <stdio.h>
 #include <string.h>
 
-enum { MAX_INSTANCES = 64 };
-
-enum want { WANT_NO, WANT_YES, WANT_MAYBE };
-
-struct instance {
-    enum want want;
-    char config[17]; /* "": any. */
-    bool service;
-};
-
-struct entry {
-    char *job;
-    struct instance instances[MAX_INSTANCES];
-    UT_hash_handle hh;
-};
-
-struct simmodel {
-    const struct simcheck *check;
-    struct entry *entries;
-};
-
-static struct entry *find(const struct simmodel *model, const char *job)
+struct entry *simmodel_find(const struct simmodel *model, const char *job)
 {
     struct entry *entry = NULL;
 
@@ -42,9 +22,9 @@ static struct entry *find(const struct simmodel *model, const char *job)
     return entry;
 }
 
-static struct entry *need(struct simmodel *model, const char *job)
+struct entry *simmodel_need(struct simmodel *model, const char *job)
 {
-    struct entry *entry = find(model, job);
+    struct entry *entry = simmodel_find(model, job);
 
     if (entry == NULL) {
         entry = mem_alloc(sizeof(*entry));
@@ -56,7 +36,7 @@ static struct entry *need(struct simmodel *model, const char *job)
 
 bool simmodel_wants(const struct simmodel *model, const char *job)
 {
-    const struct entry *entry = find(model, job);
+    const struct entry *entry = simmodel_find(model, job);
 
     for (int i = 0; entry != NULL && i < MAX_INSTANCES; i++) {
         if (entry->instances[i].want != WANT_NO) {
@@ -113,11 +93,23 @@ void simmodel_ended(struct simmodel *model, const struct simop *op)
     if (op->status == SIMOP_REJECTED || op->status == SIMOP_QUEUED) {
         return;
     }
-    SIM_CHECK(op->status != SIMOP_FAILED, "%s failed: %s", op->opcode->name, op->err.msg);
+    if (op->status == SIMOP_FAILED) {
+        /* An update's command may come too late; else work that was begun is carried out. */
+        SIM_CHECK(str_starts(op->opcode->name, "OP_JOB_UPDATE"), "%s failed: %s", op->opcode->name,
+                  op->err.msg);
+        return;
+    }
+    if (op->job != NULL && op->status == SIMOP_DONE &&
+        !str_starts(op->opcode->name, "OP_JOB_UPDATE")) {
+        const struct entry *entry = simmodel_find(model, op->job);
+
+        SIM_CHECK(entry == NULL || entry->update == NULL || !simupdates_older(entry, op->begun_ms),
+                  "%s is carried out although %s is updating", op->opcode->name, op->job);
+    }
     if (str_eq(op->opcode->name, "OP_JOB_CREATE")) {
-        created(need(model, op->job), op);
+        created(simmodel_need(model, op->job), op);
     } else if (str_eq(op->opcode->name, "OP_JOB_KILL")) {
-        killed(need(model, op->job), op);
+        killed(simmodel_need(model, op->job), op);
     }
 }
 
@@ -163,6 +155,7 @@ void simmodel_check(const struct simmodel *model)
     const struct simcheck_task *task;
 
     for (entry = model->entries; entry != NULL; entry = entry->hh.next) {
+        SIM_CHECK(entry->update == NULL, "the update of %s never ends", entry->job);
         for (int i = 0; i < MAX_INSTANCES; i++) {
             if (entry->instances[i].want != WANT_NO) {
                 check_wanted(model, entry, i);
@@ -170,7 +163,7 @@ void simmodel_check(const struct simmodel *model)
         }
     }
     for (task = simcheck_active(model->check); task != NULL; task = task->next) {
-        entry = find(model, task->job);
+        entry = simmodel_find(model, task->job);
         SIM_CHECK(entry != NULL && task->instance < MAX_INSTANCES &&
                       entry->instances[task->instance].want != WANT_NO,
                   "%s instance %d is not wanted and is %s", task->job, task->instance,
@@ -178,11 +171,16 @@ void simmodel_check(const struct simmodel *model)
     }
 }
 
-struct simmodel *simmodel_new(const struct simcheck *check)
+struct simmodel *simmodel_new(struct simtree *tree, const struct simcheck *check,
+                              const struct simops *ops, bool quiet)
 {
     struct simmodel *model = mem_alloc(sizeof(*model));
 
+    model->tree = tree;
     model->check = check;
+    model->ops = ops;
+    model->quiet = quiet;
+    simupdates_begin(model);
     return model;
 }
 
@@ -190,6 +188,7 @@ void simmodel_free(struct simmodel *model)
 {
     struct entry *entry, *next;
 
+    simupdates_end(model);
     HASH_ITER(hh, model->entries, entry, next)
     {
         HASH_DEL(model->entries, entry);

@@ -18,6 +18,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "master/operations/operations.h"
+#include "master/updater/updates.h"
 #include "simloop.h"
 #include "simmaster.h"
 
@@ -212,6 +213,7 @@ static void on_begin(void *arg)
     }
     sim_trace("op %.8s %s begins", op->id, op->opcode->name);
     op->status = SIMOP_BEGUN;
+    op->begun_ms = sim_now();
     op->event = sim_after(hooks_ms, simmaster_proc(op->master), on_work, op, "work");
 }
 
@@ -309,6 +311,31 @@ bool simops_is_pending(const struct simops *ops, const char *job)
         }
     }
     return false;
+}
+
+const struct simop *simops_find(const struct simops *ops, const char *id)
+{
+    const struct simop *op;
+
+    DL_FOREACH(ops->list, op)
+    {
+        if (str_eq(op->id, id)) {
+            return op;
+        }
+    }
+    return NULL;
+}
+
+void simops_pulse(struct simops *ops, const char *update)
+{
+    struct err err = { 0 };
+    bool active;
+
+    if (ops->leader != NULL && ops->leader->state != NULL && update != NULL &&
+        !simmaster_proc(ops->leader->master)->frozen) {
+        sim_trace("a pulse of update %.8s", update);
+        (void)updates_pulse(simmaster_env(ops->leader->master)->updates, update, &active, &err);
+    }
 }
 
 struct simops *simops_make(simops_cb ended, void *data)

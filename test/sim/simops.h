@@ -31,6 +31,7 @@ struct simop {
     enum simop_status status;
     json_t *result;
     struct err err;
+    uint64_t begun_ms;
 
     /* Private to simops.c. */
     struct simops *ops;
@@ -53,6 +54,12 @@ void simops_ask_take(struct simops *ops, json_t *input);
 size_t simops_pending(const struct simops *ops);
 /* Of this job; NULL: of any. */
 bool simops_is_pending(const struct simops *ops, const char *job);
+
+/* NULL when it is over. */
+const struct simop *simops_find(const struct simops *ops, const char *id);
+
+/* Somebody sends a pulse of this update to whoever leads. */
+void simops_pulse(struct simops *ops, const char *update);
 
 /* A master's. */
 struct operations *simops_new(struct simops *ops, struct simmaster *master);

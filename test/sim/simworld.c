@@ -19,6 +19,7 @@
 #include "simmaster.h"
 #include "simmodel.h"
 #include "simops.h"
+#include "simusers.h"
 #include "simzk.h"
 
 #include <string.h>
@@ -28,7 +29,8 @@ enum {
     MASTERS = 2,
     MIB = 1024 * 1024,
     MAX_STEPS = 3 * 1000 * 1000,
-    STILL_MS = 12 * 60 * 1000, /* Longer than any time limit or penalty. */
+    STILL_MS = 12 * 60 * 1000,        /* Longer than any time limit or penalty. */
+    PATIENCE_MS = 2 * 60 * 60 * 1000, /* Updates that take longer are aborted. */
     SETTLE_MS = 6 * 60 * 60 * 1000,
 };
 
@@ -41,7 +43,7 @@ struct world {
     struct simmaster *masters[MASTERS];
     struct simagent *agents[MAX_NODES];
     size_t n_agents;
-    size_t n_jobs;
+    struct simusers users;
     struct simworld_tally *tally;
 
     /* What this history is like. */
@@ -50,6 +52,7 @@ struct world {
     unsigned masters_die, nodes_die, tasks_die; /* Of 1000. */
     unsigned kill_every; /* Leaders' writes between two kills of the leader; 0: none. */
     unsigned kill_in;
+    bool quiet; /* No node and no task fails. */
     bool calm;
     struct sim_event *action, *kill;
     struct sim_event *revive[MASTERS + MAX_NODES];
@@ -196,7 +199,11 @@ static void trouble_nodes(struct world *world)
 static void make_agent(struct world *world, size_t at)
 {
     CLEANUP(mem_freep) char *name = str_printf("n%zu", at);
-    CLEANUP(mem_freep) char *attributes = str_printf("\"rack\":\"r%zu\"", at % 3);
+    CLEANUP(mem_freep)
+    char *attributes = str_printf("\"rack\":\"r%zu\"%s", at % 3,
+                                  !sim_chance(150)  ? ""
+                                  : sim_chance(500) ? ",\"dedicated\":\"www/web\""
+                                                    : ",\"dedicated\":\"*/any,www/web\"");
     int ports = (int)sim_between(3, 12);
     struct simagent_options options = { .tree = world->tree,
                                         .name = name,
@@ -206,78 +213,14 @@ static void make_agent(struct world *world, size_t at)
                                         .port_lo = 31000,
                                         .port_hi = 31000 + ports,
                                         .attributes = attributes,
-                                        .late = sim_chance(300) ? 100 : 0 };
+                                        .late = world->quiet || sim_chance(700) ? 0 : 100,
+                                        .clumsy = world->quiet ? 0 : 30 };
 
     world->agents[at] = simagent_new(&options);
     revive(world, MASTERS + at, sim_chance(700) ? sim_between(0, 5000) : sim_between(0, 300000));
 }
 
 /* ---- Users ---- */
-
-static char *a_job(const struct world *world)
-{
-    return str_printf("sim/www/prod/j%zu", (size_t)(sim_rand() % world->n_jobs));
-}
-
-static json_t *a_config(const struct world *world, const char *key)
-{
-    bool service = sim_chance(800);
-    unsigned ports = sim_chance(400) ? (unsigned)sim_between(1, 2) : 0;
-    char plan[64];
-    json_t *doc;
-
-    if (world->tasks_die > 0 && sim_chance(world->tasks_die)) {
-        (void)snprintf(plan, sizeof(plan), "crash:%u", (unsigned)sim_between(100, 1000));
-    } else if (!service) {
-        (void)snprintf(plan, sizeof(plan), "done:%u", (unsigned)sim_between(10, 900 * 1000));
-    } else {
-        (void)snprintf(plan, sizeof(plan), "good");
-    }
-    CLEANUP(mem_freep)
-    char *cmdline = str_printf("plan=%s %s %s", plan, ports > 0 ? "{{thermos.ports[http]}}" : "",
-                               ports > 1 ? "{{thermos.ports[admin]}}" : "");
-    int64_t failures = sim_chance(500) ? 1 : sim_chance(500) ? -1 : (int64_t)sim_between(2, 5);
-
-    doc = json_pack(
-        "{s:s, s:s, s:s, s:s, s:i, s:b, s:I, s:{s:s, s:{s:f, s:I, s:I}, s:[{s:s, s:s}]}}",
-        "cluster", "sim", "role", "www", "environment", "prod", "name", strrchr(key, '/') + 1,
-        "instances", (int)(sim_chance(800) ? sim_between(1, 6) : sim_between(6, 40)), "service",
-        service, "max_task_failures", failures, "task", "name", "t", "resources", "cpu",
-        (double)sim_between(1, 20) / 10, "ram", (json_int_t)sim_between(16, 512) * MIB, "disk",
-        (json_int_t)sim_between(16, 512) * MIB, "processes", "name", "p", "cmdline", cmdline);
-    return doc;
-}
-
-static void ask_create(struct world *world, const char *key)
-{
-    simops_ask_take(world->ops,
-                    json_pack("{s:s, s:o}", "op", "OP_JOB_CREATE", "job", a_config(world, key)));
-}
-
-static void ask_kill(struct world *world, const char *key)
-{
-    json_t *instances = json_null();
-
-    if (sim_chance(400)) {
-        instances = json_array();
-        for (uint64_t n = sim_between(1, 3); n > 0; n--) {
-            json_array_append_new(instances, json_integer((json_int_t)sim_between(0, 6)));
-        }
-    }
-    simops_ask_take(world->ops, json_pack("{s:s, s:s, s:o}", "op", "OP_JOB_KILL", "key", key,
-                                          "instances", instances));
-}
-
-static void ask(struct world *world)
-{
-    CLEANUP(mem_freep) char *key = a_job(world);
-
-    if (!simmodel_wants(world->model, key) || sim_chance(50)) {
-        ask_create(world, key);
-    } else if (sim_chance(400)) {
-        ask_kill(world, key);
-    }
-}
 
 static void on_op_ended(struct simop *op, void *data)
 {
@@ -315,7 +258,7 @@ static void on_action(void *arg)
     } else if (sim_chance(world->nodes_die)) {
         trouble_nodes(world);
     } else {
-        ask(world);
+        simusers_ask(&world->users);
     }
     if (--world->actions > 0) {
         world->action =
@@ -334,6 +277,26 @@ static void run_until(struct world *world, uint64_t until_ms)
     }
 }
 
+static void heal(struct world *world)
+{
+    for (size_t i = 0; i < world->n_agents; i++) {
+        simagent_heal(world->agents[i]);
+    }
+}
+
+/* An update that does not end must have something to wait for. */
+static void check_stuck(const struct world *world)
+{
+    const struct simcheck_task *task;
+
+    for (task = simcheck_active(world->check); task != NULL; task = task->next) {
+        if (task->status != TASK_RUNNING) {
+            return;
+        }
+    }
+    sim_fail("all tasks run and an update does not end");
+}
+
 static void settle(struct world *world)
 {
     uint64_t end_ms = sim_now() + SETTLE_MS;
@@ -350,8 +313,19 @@ static void settle(struct world *world)
     for (size_t i = 0; i < MASTERS; i++) {
         revive(world, i, sim_between(0, 5000));
     }
-    while (still_ms < STILL_MS) {
+    while (still_ms < STILL_MS || simmodel_is_updating(world->model)) {
         run_until(world, sim_now() + 60 * 1000);
+        if (simmodel_is_updating(world->model)) {
+            bool stuck = sim_now() > end_ms - SETTLE_MS + PATIENCE_MS;
+
+            if (stuck) {
+                check_stuck(world);
+            }
+            simusers_tend(&world->users, stuck);
+            still_ms = 0;
+        } else {
+            heal(world);
+        }
         still_ms += 60 * 1000;
         if (simcheck_writes(world->check) != writes || simops_pending(world->ops) > 0 ||
             leader(world) == NULL) {
@@ -459,7 +433,6 @@ static void make(struct world *world)
                                                            : sim_between(5, 60) * 60 * 1000 };
 
     world->n_agents = sim_between(1, MAX_NODES);
-    world->n_jobs = sim_between(1, 4);
     world->pause_ms = sim_chance(300) ? sim_between(50, 2000) : sim_between(2000, 60000);
     world->actions = (unsigned)sim_between(5, 60);
     world->masters_die = some(400, 400);
@@ -472,8 +445,17 @@ static void make(struct world *world)
         make_folders(world); /* Else the first leader does. */
     }
     world->check = simcheck_new(world->tree);
-    world->model = simmodel_new(world->check);
     world->ops = simops_make(on_op_ended, world);
+    world->quiet = world->nodes_die == 0 && world->tasks_die == 0;
+    world->model = simmodel_new(world->tree, world->check, world->ops, world->quiet);
+    world->users = (struct simusers){ .ops = world->ops,
+                                      .model = world->model,
+                                      .check = world->check,
+                                      .n_jobs = sim_between(1, 4),
+                                      .n_nodes = world->n_agents,
+                                      .tasks_die = world->tasks_die,
+                                      .choosy = some(400, 1000),
+                                      .updating = some(300, 900) };
     options.tree = world->tree;
     options.ops = world->ops;
     for (size_t i = 0; i < MASTERS; i++) {
@@ -500,8 +482,8 @@ static void unmake(struct world *world)
     for (size_t i = 0; i < world->n_agents; i++) {
         simagent_free(world->agents[i]);
     }
-    simops_destroy(world->ops);
     simmodel_free(world->model);
+    simops_destroy(world->ops);
     simcheck_free(world->check);
     simtree_free(world->tree);
     for (size_t i = 0; i < MASTERS + MAX_NODES; i++) {
@@ -528,6 +510,11 @@ uint64_t simworld_run(uint64_t seed, struct simworld_tally *tally)
     tally->tasks += simcheck_moves(world.check, TASK_ASSIGNED);
     tally->lost += simcheck_moves(world.check, TASK_LOST);
     tally->partitioned += simcheck_moves(world.check, TASK_PARTITIONED);
+    tally->forward += simmodel_updates(world.model, "ROLLED_FORWARD");
+    tally->back += simmodel_updates(world.model, "ROLLED_BACK");
+    tally->aborted += simmodel_updates(world.model, "ABORTED");
+    tally->failed += simmodel_updates(world.model, "FAILED");
+    tally->preempted += simcheck_moves(world.check, TASK_PREEMPTING);
     unmake(&world);
     sim_end();
     return digest;

@@ -452,9 +452,12 @@ static void arm_deadline(struct zk *zk)
 {
     struct zk_flight *flight;
 
+    if (zk->deadline != NULL || zk->crashed || zk->reader) {
+        return;
+    }
     DL_FOREACH(zk->flights, flight)
     {
-        if (flight->req != NULL && zk->deadline == NULL && !zk->crashed) {
+        if (flight->req != NULL) {
             zk->deadline = sim_at(flight->deadline_ms, zk->proc, on_deadline, zk, "deadline");
             return;
         }

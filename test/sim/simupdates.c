@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* simupdates: what has to become of each update.
+ *
+ * An update is followed from the first write of its document to its last status.  When it is over:
+ *   ROLLED_FORWARD  every instance of its scope is as it was asked for;
+ *   ROLLED_BACK     every instance is as it was before;
+ *   ABORTED, FAILED no instance that was before and was to be after is gone.
+ * And it may not end as it likes: one to tasks that never become healthy cannot go forward, one to
+ * good tasks in a quiet history cannot fail, nothing is aborted or turned unless somebody said so.
+ */
+#include "simmodel_priv.h"
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "simloop.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct followed {
+    char *id, *status;
+    char target[17];
+    int n; /* Instances of the new configuration. */
+    bool scope[MAX_INSTANCES];
+    char before[MAX_INSTANCES][17]; /* "": no task. */
+    int changes;                    /* Instances that are to get the new configuration. */
+    int total;                      /* Failures that it puts up with. */
+    bool sick, rollback, back_asked, abort_asked;
+    uint64_t began_ms;
+};
+
+static void free_followed(struct followed *update)
+{
+    free(update->id);
+    free(update->status);
+    free(update);
+}
+
+bool simupdates_older(const struct entry *entry, uint64_t at_ms)
+{
+    return entry->update->began_ms < at_ms;
+}
+
+/* ---- Its beginning ---- */
+
+static void read_scope(struct followed *update, const json_t *instances)
+{
+    json_t *item;
+    size_t i;
+
+    for (i = 0; i < MAX_INSTANCES; i++) {
+        update->scope[i] = !json_is_array(instances) || json_array_size(instances) == 0;
+    }
+    json_array_foreach((json_t *)instances, i, item)
+    {
+        if (json_integer_value(item) < MAX_INSTANCES) {
+            update->scope[json_integer_value(item)] = true;
+        }
+    }
+}
+
+/* What is there right now, by the store. */
+static void read_before(const struct simmodel *model, const char *job, struct followed *update)
+{
+    for (int i = 0; i < MAX_INSTANCES; i++) {
+        const struct simcheck_task *task = simcheck_instance(model->check, job, i);
+
+        if (task != NULL) {
+            (void)snprintf(update->before[i], sizeof(update->before[i]), "%s", task->config);
+        }
+        if (update->scope[i] && i < update->n && !str_eq(update->before[i], update->target)) {
+            update->changes++;
+        }
+    }
+}
+
+static void begin(struct simmodel *model, const char *id, const json_t *doc)
+{
+    const char *job = json_str_or(doc, "job", "");
+    const struct simop *op = simops_find(model->ops, json_str_or(doc, "op_id", ""));
+    struct entry *entry = simmodel_need(model, job);
+    const struct simcheck_job *stored = simcheck_job(model->check, job);
+    struct followed *update = mem_alloc(sizeof(*update));
+    const json_t *config, *settings, *made;
+
+    SIM_CHECK(entry->update == NULL, "two updates of %s at a time", job);
+    SIM_CHECK(op != NULL && str_eq(op->job, job), "update %s was asked for by nobody", id);
+    config = json_object_get(op->input, "job");
+    settings = json_object_get(config, "update_config");
+    entry->update = update;
+    update->id = mem_strdup(id);
+    update->began_ms = sim_now();
+    (void)snprintf(update->target, sizeof(update->target), "%s", json_str_or(doc, "new", ""));
+    made = json_object_get(json_object_get(stored != NULL ? stored->doc : NULL, "configs"),
+                           update->target);
+    SIM_CHECK(made == NULL ||
+                  json_equal(json_object_get(made, "task"), json_object_get(config, "task")),
+              "update %s is to another configuration than was asked for", id);
+    update->n = (int)json_int_or(config, "instances", 1);
+    update->total = (int)json_int_or(settings, "max_total_failures", 0);
+    update->rollback = json_bool_or(settings, "rollback_on_failure", true);
+    CLEANUP(mem_freep) char *text = json_dumps(json_object_get(config, "task"), JSON_COMPACT);
+    update->sick = strstr(text, "plan=sick") != NULL;
+    read_scope(update, json_object_get(op->input, "instances"));
+    read_before(model, job, update);
+}
+
+/* ---- Its end ---- */
+
+static const char *config_now(const struct simmodel *model, const struct entry *entry, int i)
+{
+    const struct simcheck_task *task = simcheck_instance(model->check, entry->job, i);
+
+    return task != NULL ? task->config : "";
+}
+
+static void is_to(struct instance *instance, const char *config)
+{
+    instance->want = WANT_YES;
+    instance->service = true;
+    (void)snprintf(instance->config, sizeof(instance->config), "%s", config);
+}
+
+static void went_forward(struct simmodel *model, struct entry *entry)
+{
+    const struct followed *update = entry->update;
+
+    SIM_CHECK(!update->sick || update->changes <= update->total,
+              "update %s of %s to what is never healthy went forward", update->id, entry->job);
+    for (int i = 0; i < MAX_INSTANCES; i++) {
+        if (!update->scope[i]) {
+            continue;
+        }
+        if (i < update->n) {
+            SIM_CHECK(str_eq(config_now(model, entry, i), update->target),
+                      "update %s of %s went forward, instance %d is '%s'", update->id, entry->job,
+                      i, config_now(model, entry, i));
+            is_to(&entry->instances[i], update->target);
+        } else {
+            SIM_CHECK(str_eq(config_now(model, entry, i), ""),
+                      "update %s of %s went forward, instance %d is still there", update->id,
+                      entry->job, i);
+            entry->instances[i].want = WANT_NO;
+        }
+    }
+    model->forward++;
+}
+
+static void went_back(struct simmodel *model, struct entry *entry)
+{
+    const struct followed *update = entry->update;
+
+    SIM_CHECK(update->back_asked || update->rollback,
+              "update %s of %s went back, nobody wanted that", update->id, entry->job);
+    SIM_CHECK(update->back_asked || update->sick || !model->quiet,
+              "update %s of %s to good tasks went back in a quiet history", update->id, entry->job);
+    for (int i = 0; i < MAX_INSTANCES; i++) {
+        SIM_CHECK(str_eq(config_now(model, entry, i), update->before[i]),
+                  "update %s of %s went back, instance %d was '%s' and is '%s'", update->id,
+                  entry->job, i, update->before[i], config_now(model, entry, i));
+    }
+    model->back++;
+}
+
+static void stopped_half_way(struct simmodel *model, struct entry *entry)
+{
+    const struct followed *update = entry->update;
+
+    for (int i = 0; i < MAX_INSTANCES; i++) {
+        struct instance *instance = &entry->instances[i];
+        bool after = i < update->n;
+
+        if (!update->scope[i] || str_eq(update->before[i], after ? update->target : "")) {
+            continue;
+        }
+        if (update->before[i][0] != '\0' && after) {
+            SIM_CHECK(config_now(model, entry, i)[0] != '\0',
+                      "update %s of %s stopped half way and instance %d is gone", update->id,
+                      entry->job, i);
+            is_to(instance, "");
+        } else {
+            instance->want = WANT_MAYBE;
+            instance->config[0] = '\0';
+        }
+    }
+}
+
+static void finish(struct simmodel *model, struct entry *entry, const char *status)
+{
+    struct followed *update = entry->update;
+
+    sim_trace("update %.8s of %s is %s", update->id, entry->job, status);
+    if (str_eq(status, "ROLLED_FORWARD")) {
+        went_forward(model, entry);
+    } else if (str_eq(status, "ROLLED_BACK")) {
+        went_back(model, entry);
+    } else if (str_eq(status, "ABORTED")) {
+        SIM_CHECK(update->abort_asked, "update %s of %s was aborted by nobody", update->id,
+                  entry->job);
+        stopped_half_way(model, entry);
+        model->aborted++;
+    } else {
+        SIM_CHECK(str_eq(status, "FAILED"), "update %s of %s is %s", update->id, entry->job,
+                  status);
+        SIM_CHECK(update->sick || !model->quiet,
+                  "update %s of %s to good tasks failed in a quiet history", update->id,
+                  entry->job);
+        stopped_half_way(model, entry);
+        model->failed++;
+    }
+    free_followed(update);
+    entry->update = NULL;
+}
+
+static bool is_over(const char *status)
+{
+    return !str_starts(status, "ROLLING") && strstr(status, "PAUSED") == NULL &&
+           strstr(status, "AWAITING") == NULL;
+}
+
+static void on_commit(struct simtree *tree, int64_t session, const struct simtree_change *changes,
+                      size_t n, void *data)
+{
+    struct simmodel *model = data;
+
+    (void)session;
+    for (size_t i = 0; i < n; i++) {
+        const struct simtree_node *node = simtree_find(tree, changes[i].path);
+        CLEANUP(json_freep) json_t *doc = NULL;
+        const char *id = strrchr(changes[i].path, '/') + 1;
+        const char *status;
+        struct entry *entry;
+
+        if (!str_starts(changes[i].path, "/davit/updates/") || node == NULL) {
+            continue;
+        }
+        doc = json_loads(node->bytes, 0, NULL);
+        SIM_CHECK(json_is_object(doc), "%s is no JSON object", changes[i].path);
+        if (changes[i].kind == SIMTREE_MADE) {
+            begin(model, id, doc);
+        }
+        entry = simmodel_find(model, json_str_or(doc, "job", ""));
+        status = json_str_or(doc, "status", "");
+        if (entry == NULL || entry->update == NULL || !str_eq(entry->update->id, id)) {
+            continue; /* It was over before. */
+        }
+        free(entry->update->status);
+        entry->update->status = mem_strdup(status);
+        if (is_over(status)) {
+            finish(model, entry, status);
+        }
+    }
+}
+
+/* ---- For the others ---- */
+
+void simmodel_commanded(struct simmodel *model, const char *job, const char *op)
+{
+    struct entry *entry = simmodel_find(model, job);
+
+    if (entry != NULL && entry->update != NULL) {
+        entry->update->abort_asked |= str_eq(op, "OP_JOB_UPDATE_ABORT");
+        entry->update->back_asked |= str_eq(op, "OP_JOB_UPDATE_ROLLBACK");
+    }
+}
+
+const char *simmodel_update(const struct simmodel *model, const char *job)
+{
+    const struct entry *entry = simmodel_find(model, job);
+
+    return entry != NULL && entry->update != NULL ? entry->update->id : NULL;
+}
+
+const char *simmodel_update_status(const struct simmodel *model, const char *job)
+{
+    const struct entry *entry = simmodel_find(model, job);
+
+    return entry != NULL && entry->update != NULL ? entry->update->status : NULL;
+}
+
+bool simmodel_is_updating(const struct simmodel *model)
+{
+    const struct entry *entry;
+
+    for (entry = model->entries; entry != NULL; entry = entry->hh.next) {
+        if (entry->update != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+uint64_t simmodel_updates(const struct simmodel *model, const char *status)
+{
+    return str_eq(status, "ROLLED_FORWARD") ? model->forward
+           : str_eq(status, "ROLLED_BACK")  ? model->back
+           : str_eq(status, "ABORTED")      ? model->aborted
+                                            : model->failed;
+}
+
+void simupdates_begin(struct simmodel *model)
+{
+    simtree_listen(model->tree, on_commit, model);
+}
+
+void simupdates_end(struct simmodel *model)
+{
+    struct entry *entry;
+
+    simtree_unlisten(model->tree, on_commit, model);
+    for (entry = model->entries; entry != NULL; entry = entry->hh.next) {
+        if (entry->update != NULL) {
+            free_followed(entry->update);
+        }
+    }
+}
