@@ -19,6 +19,7 @@
 #include "model/pod.h"
 #include "simloop.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
 
@@ -266,6 +267,7 @@ static void read_task(struct simcheck *check, const char *path, const char *text
 
         if (task_status_parse(event_status(json_array_get(task->events, i)), &status)) {
             check->moves[status]++;
+            task->placed |= status == TASK_ASSIGNED;
         }
     }
     task->n_ports = 0;
@@ -432,6 +434,95 @@ static void check_node(const struct simcheck *check, const struct simcheck_node 
               (long long)disk, (long long)node->disk_bytes);
 }
 
+/* ---- Constraints: contracts/aurora.md 4.6 ---- */
+
+static bool lists(const char *list, const char *value)
+{
+    CLEANUP(strv_freep) char **all = str_split(list != NULL ? list : "", ",");
+
+    for (size_t i = 0; all[i] != NULL; i++) {
+        if (strcmp(all[i], value) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool share_value(const char *list, const char *other)
+{
+    CLEANUP(strv_freep) char **all = str_split(list != NULL ? list : "", ",");
+
+    for (size_t i = 0; other != NULL && all[i] != NULL; i++) {
+        if (lists(other, all[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static const char *attribute(const struct simcheck_node *node, const char *name)
+{
+    return node != NULL ? json_str_or(node->attributes, name, NULL) : NULL;
+}
+
+/* Tasks of the job on nodes that have this very value.  Those of other configurations that were
+ * placed by the same transaction may have been placed after. */
+static unsigned count_there(const struct simcheck *check, const char *job, const char *config,
+                            const char *name, const char *value)
+{
+    const struct simcheck_task *task;
+    unsigned n = 0;
+
+    DL_FOREACH(check->active, task)
+    {
+        n += task->node != NULL && str_eq(task->job, job) &&
+             (!task->placed || str_eq(task->config, config)) &&
+             lists(attribute(simcheck_node(check, task->node), name), value);
+    }
+    return n;
+}
+
+static bool limit_holds(const struct simcheck *check, const char *job, const char *config,
+                        const char *name, unsigned limit, const char *values, unsigned more)
+{
+    CLEANUP(strv_freep) char **all = str_split(values, ",");
+
+    for (size_t i = 0; all[i] != NULL; i++) {
+        if (count_there(check, job, config, name, all[i]) + more > limit) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool simcheck_allows(const struct simcheck *check, const char *job,
+                     const struct simcheck_config *config, const struct simcheck_node *node,
+                     unsigned more)
+{
+    json_t *constraints = json_object_get(config->doc, "constraints");
+    const char *name;
+    json_t *rule;
+
+    if (attribute(node, "dedicated") != NULL && json_object_get(constraints, "dedicated") == NULL) {
+        return false;
+    }
+    json_object_foreach(constraints, name, rule)
+    {
+        const char *text = json_string_value(rule);
+        const char *values = attribute(node, name);
+
+        if (str_starts(text, "limit:")) {
+            if (values == NULL || !limit_holds(check, job, config->hash, name,
+                                               (unsigned)atoi(text + 6), values, more)) {
+                return false;
+            }
+        } else if (text[0] == '!' ? share_value(values, text + 1) : !share_value(values, text)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* ---- Transactions ---- */
 
 static const char *const LEADERS[] = { "/davit/jobs/",        "/davit/tasks/", "/davit/intent/",
@@ -504,6 +595,13 @@ static void check_change(struct simcheck *check, const char *path)
 
             SIM_CHECK(node != NULL, "task %s is on %s, which never was", task->id, task->node);
             check_node(check, node);
+            if (task->placed) {
+                SIM_CHECK(simcheck_allows(check, task->job, simcheck_config(check, task), node, 0),
+                          "task %s of %s was placed on %s against its constraints", task->id,
+                          task->job, node->name);
+                SIM_CHECK(str_eq(node->mode, "active"), "task %s was placed on %s, which is %s",
+                          task->id, node->name, node->mode);
+            }
         }
     }
 }
@@ -512,6 +610,7 @@ static void on_commit(struct simtree *tree, int64_t session, const struct simtre
                       size_t n, void *data)
 {
     struct simcheck *check = data;
+    struct simcheck_task *task;
     bool leaders = false;
 
     (void)tree;
@@ -530,6 +629,9 @@ static void on_commit(struct simtree *tree, int64_t session, const struct simtre
     check->writes += leaders;
     for (size_t i = 0; i < n; i++) {
         check_change(check, changes[i].path);
+    }
+    for (task = check->active; task != NULL; task = task->next) {
+        task->placed = false;
     }
 }
 

@@ -42,6 +42,7 @@ struct simcheck_task {
     json_t *doc;
     uint64_t order; /* Of first sight. */
     bool active;
+    bool placed;                       /* By this transaction. */
     struct simcheck_task *prev, *next; /* Of the active ones. */
     UT_hash_handle hh;
 };
@@ -73,6 +74,11 @@ struct simcheck_task *simcheck_instance(const struct simcheck *check, const char
                                         int instance);
 /* Its newest run, ended or not. */
 struct simcheck_task *simcheck_newest(const struct simcheck *check, const char *job, int instance);
+/* May `more` further tasks of this job and configuration be on the node, by its constraints? */
+bool simcheck_allows(const struct simcheck *check, const char *job,
+                     const struct simcheck_config *config, const struct simcheck_node *node,
+                     unsigned more);
+
 /* Its text in the intent of the task; NULL when there is none. */
 const char *simcheck_intent(const struct simcheck *check, const struct simcheck_task *task);
 

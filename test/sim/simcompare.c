@@ -87,9 +87,13 @@ static void compare_job(const struct state_job *a, const struct state_job *b)
 {
     SIM_CHECK(b != NULL, "job %s is in memory alone", a->key_text);
     compare_json_take(a->key_text, state_job_encode(a), state_job_encode(b));
-    SIM_CHECK(a->n_tasks == b->n_tasks && memcmp(a->counts, b->counts, sizeof(a->counts)) == 0,
-              "job %s has %zu tasks in memory, %zu in the store", a->key_text, a->n_tasks,
-              b->n_tasks);
+    SIM_CHECK(a->n_tasks == b->n_tasks, "job %s has %zu tasks in memory, %zu in the store",
+              a->key_text, a->n_tasks, b->n_tasks);
+    for (int i = 0; i < TASK_N_STATUS; i++) {
+        SIM_CHECK(a->counts[i] == b->counts[i],
+                  "job %s has %zu %s tasks in memory, %zu in the store", a->key_text, a->counts[i],
+                  task_status_name((enum task_status)i), b->counts[i]);
+    }
 }
 
 static void compare(const struct state *mine, const struct state *theirs)

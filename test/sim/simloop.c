@@ -34,7 +34,7 @@ struct sim_event {
     struct sim_event *prev, *next; /* While deferred. */
 };
 
-enum { ACTIVE = 1, CLOSING = 2, MAX_LINE = 512 };
+enum { ACTIVE = 1, CLOSING = 2, MAX_LINE = 2000 };
 
 static struct {
     uint64_t now_ms, seq, steps, digest, rng, wall_ms;

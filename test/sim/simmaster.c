@@ -178,11 +178,20 @@ struct sim_proc *simmaster_proc(struct simmaster *master)
     return &master->proc;
 }
 
+bool simmaster_leads(const struct simmaster *master)
+{
+    const struct simtree_node *epoch = simtree_find(master->options.tree, "/davit/epoch");
+    const struct state *state = simmaster_state(master);
+
+    return state != NULL && epoch != NULL && state_epoch(state) == epoch->stat.version &&
+           simtree_session_lives(master->options.tree, zk_session_id(master->zk));
+}
+
 bool simmaster_is_clean(const struct simmaster *master)
 {
     const struct state *state = simmaster_state(master);
 
-    return state != NULL && !state->dead && !state->broken && state->queue == NULL &&
+    return simmaster_leads(master) && !state->dead && !state->broken && state->queue == NULL &&
            state->batches == NULL && !uv_is_active((const uv_handle_t *)&state->turn);
 }
 

@@ -34,6 +34,8 @@ struct zk *simmaster_zk(struct simmaster *master); /* NULL while it is down. */
 
 /* NULL unless it leads, as far as it knows. */
 struct state *simmaster_state(const struct simmaster *master);
+/* Does it truly? */
+bool simmaster_leads(const struct simmaster *master);
 struct opcode_env *simmaster_env(struct simmaster *master);
 
 /* Is nothing to be written, or under way?  Then the store says what the state says. */

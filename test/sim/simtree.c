@@ -117,6 +117,16 @@ void simtree_listen(struct simtree *tree, simtree_cb cb, void *data)
     tree->listeners[tree->n_listeners++].data = data;
 }
 
+void simtree_listen_first(struct simtree *tree, simtree_cb cb, void *data)
+{
+    simtree_listen(tree, cb, data);
+    for (size_t i = tree->n_listeners - 1; i > 0; i--) {
+        tree->listeners[i] = tree->listeners[i - 1];
+    }
+    tree->listeners[0].cb = cb;
+    tree->listeners[0].data = data;
+}
+
 void simtree_unlisten(struct simtree *tree, simtree_cb cb, void *data)
 {
     for (size_t i = 0; i < tree->n_listeners; i++) {

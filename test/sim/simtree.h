@@ -40,6 +40,8 @@ struct simtree *simtree_new(void);
 void simtree_free(struct simtree *tree);
 /* Told of every transaction, in the order of their listening. */
 void simtree_listen(struct simtree *tree, simtree_cb cb, void *data);
+/* ... before all others of now. */
+void simtree_listen_first(struct simtree *tree, simtree_cb cb, void *data);
 void simtree_unlisten(struct simtree *tree, simtree_cb cb, void *data);
 
 struct simtree_node *simtree_find(const struct simtree *tree, const char *path);

@@ -21,10 +21,12 @@
 
 struct followed {
     char *id, *status;
+    json_t *task; /* As asked for. */
     char target[17];
     int n; /* Instances of the new configuration. */
     bool scope[MAX_INSTANCES];
     char before[MAX_INSTANCES][17]; /* "": no task. */
+    bool may_end[MAX_INSTANCES];    /* What was before is no service: it may be over. */
     int changes;                    /* Instances that are to get the new configuration. */
     int total;                      /* Failures that it puts up with. */
     bool sick, rollback, back_asked, abort_asked;
@@ -35,6 +37,7 @@ static void free_followed(struct followed *update)
 {
     free(update->id);
     free(update->status);
+    json_decref(update->task);
     free(update);
 }
 
@@ -68,7 +71,10 @@ static void read_before(const struct simmodel *model, const char *job, struct fo
         const struct simcheck_task *task = simcheck_instance(model->check, job, i);
 
         if (task != NULL) {
+            const struct simcheck_config *config = simcheck_config(model->check, task);
+
             (void)snprintf(update->before[i], sizeof(update->before[i]), "%s", task->config);
+            update->may_end[i] = config != NULL && !config->service;
         }
         if (update->scope[i] && i < update->n && !str_eq(update->before[i], update->target)) {
             update->changes++;
@@ -81,9 +87,8 @@ static void begin(struct simmodel *model, const char *id, const json_t *doc)
     const char *job = json_str_or(doc, "job", "");
     const struct simop *op = simops_find(model->ops, json_str_or(doc, "op_id", ""));
     struct entry *entry = simmodel_need(model, job);
-    const struct simcheck_job *stored = simcheck_job(model->check, job);
     struct followed *update = mem_alloc(sizeof(*update));
-    const json_t *config, *settings, *made;
+    const json_t *config, *settings;
 
     SIM_CHECK(entry->update == NULL, "two updates of %s at a time", job);
     SIM_CHECK(op != NULL && str_eq(op->job, job), "update %s was asked for by nobody", id);
@@ -93,18 +98,44 @@ static void begin(struct simmodel *model, const char *id, const json_t *doc)
     update->id = mem_strdup(id);
     update->began_ms = sim_now();
     (void)snprintf(update->target, sizeof(update->target), "%s", json_str_or(doc, "new", ""));
-    made = json_object_get(json_object_get(stored != NULL ? stored->doc : NULL, "configs"),
-                           update->target);
-    SIM_CHECK(made == NULL ||
-                  json_equal(json_object_get(made, "task"), json_object_get(config, "task")),
-              "update %s is to another configuration than was asked for", id);
     update->n = (int)json_int_or(config, "instances", 1);
     update->total = (int)json_int_or(settings, "max_total_failures", 0);
     update->rollback = json_bool_or(settings, "rollback_on_failure", true);
     CLEANUP(mem_freep) char *text = json_dumps(json_object_get(config, "task"), JSON_COMPACT);
     update->sick = strstr(text, "plan=sick") != NULL;
+    update->task = json_deep_copy(json_object_get(config, "task"));
     read_scope(update, json_object_get(op->input, "instances"));
     read_before(model, job, update);
+}
+
+/* In front of simcheck.c, whose picture is still that of before the transaction. */
+static void on_before(struct simtree *tree, int64_t session, const struct simtree_change *changes,
+                      size_t n, void *data)
+{
+    (void)session;
+    for (size_t i = 0; i < n; i++) {
+        const char *path = changes[i].path;
+
+        if (str_starts(path, "/davit/updates/") && changes[i].kind == SIMTREE_MADE) {
+            CLEANUP(json_freep) json_t *doc = json_loads(simtree_find(tree, path)->bytes, 0, NULL);
+
+            SIM_CHECK(json_is_object(doc), "%s is no JSON object", path);
+            begin(data, strrchr(path, '/') + 1, doc);
+        }
+    }
+}
+
+/* Is it to what was asked for? */
+static void check_target(const struct simmodel *model, const struct entry *entry)
+{
+    const struct followed *update = entry->update;
+    const struct simcheck_job *job = simcheck_job(model->check, entry->job);
+    const json_t *made =
+        json_object_get(json_object_get(job != NULL ? job->doc : NULL, "configs"), update->target);
+
+    SIM_CHECK(json_equal(json_object_get(made, "task"), update->task),
+              "update %s of %s is to another configuration than was asked for", update->id,
+              entry->job);
 }
 
 /* ---- Its end ---- */
@@ -157,7 +188,9 @@ static void went_back(struct simmodel *model, struct entry *entry)
     SIM_CHECK(update->back_asked || update->sick || !model->quiet,
               "update %s of %s to good tasks went back in a quiet history", update->id, entry->job);
     for (int i = 0; i < MAX_INSTANCES; i++) {
-        SIM_CHECK(str_eq(config_now(model, entry, i), update->before[i]),
+        const char *now = config_now(model, entry, i);
+
+        SIM_CHECK(str_eq(now, update->before[i]) || (now[0] == '\0' && update->may_end[i]),
                   "update %s of %s went back, instance %d was '%s' and is '%s'", update->id,
                   entry->job, i, update->before[i], config_now(model, entry, i));
     }
@@ -176,10 +209,11 @@ static void stopped_half_way(struct simmodel *model, struct entry *entry)
             continue;
         }
         if (update->before[i][0] != '\0' && after) {
-            SIM_CHECK(config_now(model, entry, i)[0] != '\0',
+            SIM_CHECK(update->may_end[i] || config_now(model, entry, i)[0] != '\0',
                       "update %s of %s stopped half way and instance %d is gone", update->id,
                       entry->job, i);
             is_to(instance, "");
+            instance->want = update->may_end[i] ? WANT_MAYBE : WANT_YES;
         } else {
             instance->want = WANT_MAYBE;
             instance->config[0] = '\0';
@@ -238,13 +272,13 @@ static void on_commit(struct simtree *tree, int64_t session, const struct simtre
         }
         doc = json_loads(node->bytes, 0, NULL);
         SIM_CHECK(json_is_object(doc), "%s is no JSON object", changes[i].path);
-        if (changes[i].kind == SIMTREE_MADE) {
-            begin(model, id, doc);
-        }
         entry = simmodel_find(model, json_str_or(doc, "job", ""));
         status = json_str_or(doc, "status", "");
         if (entry == NULL || entry->update == NULL || !str_eq(entry->update->id, id)) {
             continue; /* It was over before. */
+        }
+        if (changes[i].kind == SIMTREE_MADE) {
+            check_target(model, entry);
         }
         free(entry->update->status);
         entry->update->status = mem_strdup(status);
@@ -302,6 +336,7 @@ uint64_t simmodel_updates(const struct simmodel *model, const char *status)
 
 void simupdates_begin(struct simmodel *model)
 {
+    simtree_listen_first(model->tree, on_before, model);
     simtree_listen(model->tree, on_commit, model);
 }
 
@@ -309,6 +344,7 @@ void simupdates_end(struct simmodel *model)
 {
     struct entry *entry;
 
+    simtree_unlisten(model->tree, on_before, model);
     simtree_unlisten(model->tree, on_commit, model);
     for (entry = model->entries; entry != NULL; entry = entry->hh.next) {
         if (entry->update != NULL) {

@@ -63,7 +63,7 @@ struct world {
 static struct simmaster *leader(const struct world *world)
 {
     for (size_t i = 0; i < MASTERS; i++) {
-        if (simmaster_state(world->masters[i]) != NULL) {
+        if (simmaster_leads(world->masters[i])) {
             return world->masters[i];
         }
     }
@@ -366,6 +366,7 @@ static void check_room(const struct world *world, const struct simcheck_task *ta
         bool fits = cpu > config->cpu + 1e-6 && ram >= config->ram_bytes &&
                     disk >= config->disk_bytes && ports >= needs;
 
+        fits = fits && simcheck_allows(world->check, task->job, config, node, 1);
         SIM_CHECK(!fits || !node->alive || !str_eq(node->mode, "active"),
                   "task %s is PENDING although %s has room for it", task->id, node->name);
     }
