@@ -80,6 +80,7 @@ void reconcile_adopt(struct reconcile *pod, const struct reconcile_found *found)
     pod->stage = found->up ? RECONCILE_UP : RECONCILE_LAUNCHED;
     pod->leaving = found->leaving;
     pod->life = found->life;
+    pod->ran = found->life == RECONCILE_LIFE_RUNNING;
     if (!found->alive && !reconcile_life_ended(found->life)) {
         pod->life = RECONCILE_LIFE_DIED;
     }
@@ -102,6 +103,7 @@ void reconcile_life(struct reconcile *pod, enum reconcile_life life)
     if (reconcile_life_ended(pod->life) || pod->stage >= RECONCILE_ENDED) {
         return;
     }
+    pod->ran = pod->ran || life == RECONCILE_LIFE_RUNNING;
     pod->life = life;
 }
 
@@ -346,8 +348,10 @@ const char *reconcile_state(const struct reconcile *pod)
     if (unwanted || pod->life == RECONCILE_LIFE_STOPPING) {
         return "stopping";
     }
-    return pod->life == RECONCILE_LIFE_RUNNING || pod->life == RECONCILE_LIFE_DIED ? "running"
-                                                                                   : "starting";
+    /* One that died before it ran never did. */
+    return pod->life == RECONCILE_LIFE_RUNNING || (pod->life == RECONCILE_LIFE_DIED && pod->ran)
+               ? "running"
+               : "starting";
 }
 
 const char *reconcile_action_name(enum reconcile_action action)

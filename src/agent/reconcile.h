@@ -83,6 +83,7 @@ struct reconcile {
     enum reconcile_end end;
     enum reconcile_action busy; /* Under way. */
     bool has_home;
+    bool ran;             /* It has told that it runs. */
     bool leaving;         /* The agent ends, and its pods with it. */
     unsigned failures;    /* In a row. */
     uint64_t retry_at_ms; /* Nothing is begun before. */

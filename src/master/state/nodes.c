@@ -147,11 +147,10 @@ static void came(struct watched *watched, json_t *doc)
 {
     struct nodes *nodes = watched->nodes;
     struct state_node *node = watched->node;
-    json_decref(node->doc);
-    node->doc = doc;
+    bool is_other = state_node_seen_take(node, doc);
+
     free(node->address);
     node->address = mem_strdup_opt(json_str_or(doc, "address", NULL));
-    state_node_attributes_changed(node);
     if (!node->alive) {
         log_info("node is here node=%s address=%s", node->name,
                  node->address != NULL ? node->address : "-");
@@ -160,7 +159,7 @@ static void came(struct watched *watched, json_t *doc)
     node->lost = false;
     node->gone_ms = 0;
     read_capacity(node, doc);
-    if (!node->stored) {
+    if (!node->stored || is_other) {
         state_node_touch(nodes->options.state, node);
     }
     state_bump(nodes->options.state);

@@ -76,6 +76,7 @@ static void node_free(struct state_node *node)
     json_decref(node->doc);
     json_decref(node->attributes);
     json_decref(node->own_attributes);
+    json_decref(node->seen_attributes);
     json_decref(node->drain);
     free(node);
 }
@@ -444,6 +445,7 @@ struct state_node *state_node_add(struct state *state, const char *name)
         node->mode = mem_strdup(STATE_NODE_ACTIVE);
         node->doc = json_object();
         node->own_attributes = json_object();
+        node->seen_attributes = json_object();
         node->attributes = json_object();
         state_node_attributes_changed(node);
         HASH_ADD_KEYPTR(hh, state->nodes, node->name, strlen(node->name), node);
@@ -494,15 +496,29 @@ int state_node_free_port(struct state_node *node)
     return -1;
 }
 
+bool state_node_seen_take(struct state_node *node, json_t *doc)
+{
+    json_t *seen = json_object();
+    bool is_other;
+
+    json_put_str(seen, "host", json_str_or(doc, "host", node->name));
+    if (json_is_object(json_object_get(doc, "attributes"))) {
+        (void)json_object_update(seen, json_object_get(doc, "attributes"));
+    }
+    is_other = !json_equal(seen, node->seen_attributes);
+    json_decref(node->seen_attributes);
+    node->seen_attributes = seen;
+    json_decref(node->doc);
+    node->doc = doc;
+    state_node_attributes_changed(node);
+    return is_other;
+}
+
 void state_node_attributes_changed(struct state_node *node)
 {
-    const json_t *given = json_object_get(node->doc, "attributes");
-
     json_object_clear(node->attributes);
-    json_put_str(node->attributes, "host", json_str_or(node->doc, "host", node->name));
-    if (json_is_object(given)) {
-        (void)json_object_update(node->attributes, (json_t *)given);
-    }
+    json_put_str(node->attributes, "host", node->name);
+    (void)json_object_update(node->attributes, node->seen_attributes);
     (void)json_object_update(node->attributes, node->own_attributes);
     node->attributes_version++;
     free(node->hostname);
@@ -521,6 +537,7 @@ json_t *state_node_encode(const struct state_node *node)
     json_put_int(doc, "v", 1);
     json_put_str(doc, "mode", node->mode);
     json_put_take(doc, "attributes", json_incref(node->own_attributes));
+    json_put_take(doc, "seen", json_incref(node->seen_attributes));
     if (node->drain != NULL) {
         json_put_take(doc, "drain", json_incref(node->drain));
     }

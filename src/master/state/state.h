@@ -104,6 +104,7 @@ struct state_node {
     json_t *attributes;
     unsigned attributes_version; /* Grows when they may be others. */
     json_t *own_attributes;      /* The operator's, kept in the node's document. */
+    json_t *seen_attributes;     /* The agent's, kept there too: limits count while it is away. */
     json_t *drain; /* What is being drained and how (drain/drain_pass.h); NULL when it is not. */
     size_t drain_waiting, drain_asking; /* Tasks that wait for their SLA, or its coordinator. */
     char *hostname;                     /* attributes.host, or its name. */
@@ -238,7 +239,9 @@ void state_node_capacity(struct state_node *node, double cpu, int64_t ram_bytes,
                          int port_lo, int port_hi);
 /* A free port, not yet held; -1 when there is none. */
 int state_node_free_port(struct state_node *node);
-/* After doc or own_attributes became others: merges them anew, hostname with them. */
+/* Its agent says this of itself (taken); true when the node's document is to be written for it. */
+bool state_node_seen_take(struct state_node *node, json_t *doc);
+/* After seen_attributes or own_attributes became others: merges them anew, hostname with them. */
 void state_node_attributes_changed(struct state_node *node);
 /* NULL when the node does not have it.  Borrowed. */
 const char *state_node_attribute(const struct state_node *node, const char *name);

@@ -285,6 +285,7 @@ static void got_job(struct fetch *fetch)
 static void read_node(struct state_node *node, const json_t *doc)
 {
     json_t *attributes = json_object_get(doc, "attributes");
+    json_t *seen = json_object_get(doc, "seen");
     json_t *drain = json_object_get(doc, "drain");
 
     free(node->mode);
@@ -292,6 +293,10 @@ static void read_node(struct state_node *node, const json_t *doc)
     if (json_is_object(attributes)) {
         json_decref(node->own_attributes);
         node->own_attributes = json_incref(attributes);
+    }
+    if (json_is_object(seen)) {
+        json_decref(node->seen_attributes);
+        node->seen_attributes = json_incref(seen);
     }
     if (json_is_object(drain)) {
         node->drain = json_incref(drain);
@@ -483,10 +488,13 @@ static unsigned count_flaps(const struct state *state, const struct state_task *
     unsigned flaps = 0;
 
     while (task->t.ancestor != NULL && flaps < 16) {
-        task = state_task_find(state, task->t.ancestor);
-        if (task == NULL || !task_state_flapped(&task->t)) {
+        const struct state_task *before = state_task_find(state, task->t.ancestor);
+
+        /* Another configuration began with a clean sheet. */
+        if (before == NULL || before->config != task->config || !task_state_flapped(&before->t)) {
             break;
         }
+        task = before;
         flaps++;
     }
     return flaps;
