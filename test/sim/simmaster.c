@@ -115,7 +115,9 @@ void simmaster_kill(struct simmaster *master)
     ghost->event = sim_after(sim_between(SIMZK_SESSION_MS * 2 / 3, SIMZK_SESSION_MS), NULL,
                              on_ghost, ghost, "dead master's expiry");
     lead_close(TAKE(master->lead), on_closed, master);
-    sim_finish_closing(&master->proc);
+    do {
+        sim_finish_closing(&master->proc);
+    } while (!master->closed && simzk_answer_one(master->zk));
     SIM_CHECK(master->closed, "%s does not close", master->proc.name);
     simops_free(TAKE(master->operations));
     simzk_free(TAKE(master->zk));

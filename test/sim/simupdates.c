@@ -29,7 +29,7 @@ struct followed {
     bool may_end[MAX_INSTANCES];    /* What was before is no service: it may be over. */
     int changes;                    /* Instances that are to get the new configuration. */
     int total;                      /* Failures that it puts up with. */
-    bool sick, rollback, back_asked, abort_asked;
+    bool sick, was_sick, rollback, back_asked, abort_asked;
     uint64_t began_ms;
 };
 
@@ -48,6 +48,13 @@ bool simupdates_older(const struct entry *entry, uint64_t at_ms)
 
 /* ---- Its beginning ---- */
 
+static bool is_sick(const json_t *config)
+{
+    CLEANUP(mem_freep) char *text = json_dumps(json_object_get(config, "task"), JSON_COMPACT);
+
+    return text != NULL && strstr(text, "plan=sick") != NULL;
+}
+
 static void read_scope(struct followed *update, const json_t *instances)
 {
     json_t *item;
@@ -64,17 +71,18 @@ static void read_scope(struct followed *update, const json_t *instances)
     }
 }
 
-/* What is there right now, by the store. */
+/* What is there right now, by the store.  What is being killed is as good as gone. */
 static void read_before(const struct simmodel *model, const char *job, struct followed *update)
 {
     for (int i = 0; i < MAX_INSTANCES; i++) {
         const struct simcheck_task *task = simcheck_instance(model->check, job, i);
 
-        if (task != NULL) {
+        if (task != NULL && task->status != TASK_KILLING) {
             const struct simcheck_config *config = simcheck_config(model->check, task);
 
             (void)snprintf(update->before[i], sizeof(update->before[i]), "%s", task->config);
             update->may_end[i] = config != NULL && !config->service;
+            update->was_sick = update->was_sick || (config != NULL && is_sick(config->doc));
         }
         if (update->scope[i] && i < update->n && !str_eq(update->before[i], update->target)) {
             update->changes++;
@@ -101,8 +109,7 @@ static void begin(struct simmodel *model, const char *id, const json_t *doc)
     update->n = (int)json_int_or(config, "instances", 1);
     update->total = (int)json_int_or(settings, "max_total_failures", 0);
     update->rollback = json_bool_or(settings, "rollback_on_failure", true);
-    CLEANUP(mem_freep) char *text = json_dumps(json_object_get(config, "task"), JSON_COMPACT);
-    update->sick = strstr(text, "plan=sick") != NULL;
+    update->sick = is_sick(config);
     update->task = json_deep_copy(json_object_get(config, "task"));
     read_scope(update, json_object_get(op->input, "instances"));
     read_before(model, job, update);
@@ -144,7 +151,7 @@ static const char *config_now(const struct simmodel *model, const struct entry *
 {
     const struct simcheck_task *task = simcheck_instance(model->check, entry->job, i);
 
-    return task != NULL ? task->config : "";
+    return task != NULL && task->status != TASK_KILLING ? task->config : "";
 }
 
 static void is_to(struct instance *instance, const char *config)
@@ -193,6 +200,9 @@ static void went_back(struct simmodel *model, struct entry *entry)
         SIM_CHECK(str_eq(now, update->before[i]) || (now[0] == '\0' && update->may_end[i]),
                   "update %s of %s went back, instance %d was '%s' and is '%s'", update->id,
                   entry->job, i, update->before[i], config_now(model, entry, i));
+        if (update->scope[i] && now[0] == '\0') {
+            entry->instances[i].want = update->before[i][0] == '\0' ? WANT_NO : WANT_MAYBE;
+        }
     }
     model->back++;
 }
@@ -238,7 +248,7 @@ static void finish(struct simmodel *model, struct entry *entry, const char *stat
     } else {
         SIM_CHECK(str_eq(status, "FAILED"), "update %s of %s is %s", update->id, entry->job,
                   status);
-        SIM_CHECK(update->sick || !model->quiet,
+        SIM_CHECK(update->sick || update->was_sick || !model->quiet,
                   "update %s of %s to good tasks failed in a quiet history", update->id,
                   entry->job);
         stopped_half_way(model, entry);

@@ -297,11 +297,17 @@ static void check_stuck(const struct world *world)
     sim_fail("all tasks run and an update does not end");
 }
 
+static void on_tick(void *arg)
+{
+    *(struct sim_event **)arg = NULL;
+}
+
 static void settle(struct world *world)
 {
     uint64_t end_ms = sim_now() + SETTLE_MS;
     uint64_t writes = 0;
     uint64_t still_ms = 0;
+    struct sim_event *tick = NULL;
 
     sim_trace("---- calm");
     world->calm = true;
@@ -314,6 +320,8 @@ static void settle(struct world *world)
         revive(world, i, sim_between(0, 5000));
     }
     while (still_ms < STILL_MS || simmodel_is_updating(world->model)) {
+        sim_cancel(&tick);
+        tick = sim_after(60 * 1000, NULL, on_tick, &tick, "tick");
         run_until(world, sim_now() + 60 * 1000);
         if (simmodel_is_updating(world->model)) {
             bool stuck = sim_now() > end_ms - SETTLE_MS + PATIENCE_MS;
@@ -323,7 +331,7 @@ static void settle(struct world *world)
             }
             simusers_tend(&world->users, stuck);
             still_ms = 0;
-        } else {
+        } else if (simops_pending(world->ops) == 0) {
             heal(world);
         }
         still_ms += 60 * 1000;
@@ -335,6 +343,7 @@ static void settle(struct world *world)
         SIM_CHECK(sim_now() < end_ms, "it does not settle: %zu operations pending",
                   simops_pending(world->ops));
     }
+    sim_cancel(&tick);
 }
 
 /* PENDING for ever is right only if there is no room. */

@@ -897,6 +897,20 @@ void simzk_crash(struct zk *zk)
     sim_cancel(&zk->expiry);
 }
 
+bool simzk_answer_one(struct zk *zk)
+{
+    struct zk_flight *flight;
+
+    DL_FOREACH(zk->flights, flight)
+    {
+        if (flight->req != NULL) {
+            finish(flight, ERR_CANCELED, true);
+            return true;
+        }
+    }
+    return false;
+}
+
 struct zk *simzk_open(struct simtree *tree, uv_loop_t *loop)
 {
     struct zk *zk = mem_alloc(sizeof(*zk));

@@ -25,6 +25,9 @@ void simzk_break(struct zk *zk, uint64_t back_ms);
  * reaches its callbacks or the store any more. */
 void simzk_crash(struct zk *zk);
 
+/* ... whose program is being closed, and waits for this answer. */
+bool simzk_answer_one(struct zk *zk);
+
 /* The server expires the session although the client is fine. */
 void simzk_expire(struct zk *zk);
 
