@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const long long MIB = 1024 * 1024;
+static const long long MIB = 1024LL * 1024;
 
 /* The parts of the answer, as scripts know them. */
 static const struct {

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <strings.h>
 
-static const double MAX_BYTES = 1LL << 60;
+static const double MAX_BYTES = 1e18;
 
 int quota_role_parse(const char *text, char **ret_cluster, const char **ret_role, struct err *err)
 {

@@ -15,7 +15,7 @@
 
 static const double MAX_CPU = 1e9;
 static const int64_t MAX_BYTES = INT64_C(1) << 60;
-static const int64_t MIB = 1024 * 1024;
+static const int64_t MIB = INT64_C(1024) * 1024;
 
 static const char *role_of(const struct opcode_ref *ref)
 {

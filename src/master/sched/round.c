@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* round: one round of the scheduler.
  *
- * Happy path: open() finds the groups for which something may have changed; for each tier
- * serve() lets them take turns in a ring until none is left in it; those that are left with
+ * Happy path: open_groups() finds the groups for which something may have changed; for each tier
+ * serve_tier() lets them take turns in a ring until none is left in it; those that are left with
  * tasks are stuck and get a reason.
  *
  * A wave is the open groups of one role and one priority.  Only the first wave of each role is
@@ -10,7 +10,7 @@
  * priority goes first within its role, and one role cannot hold up another.
  *
  * Cost: a look at all nodes for each open group, then the logarithm of its tasks for each task.
- * A group that stays stuck costs a look at each node that gained room.
+ * A group that stays stuck costs a look at each node that gained room, and nothing when none did.
  */
 #include "master/sched/sched_priv.h"
 
@@ -94,7 +94,7 @@ static size_t gained_nodes(struct sched *sched, struct sched_node ***ret_gained)
 static bool may_be_placed(const struct sched_group *group, struct sched_node *const *gained,
                           size_t n_gained)
 {
-    if (!group->stuck || (group->job->shrunk && group->rules.n_limits > 0)) {
+    if (group->job->shrunk && group->rules.n_limits > 0) {
         return true;
     }
     for (size_t i = 0; i < n_gained; i++) {
@@ -132,26 +132,46 @@ static int by_served(const void *a, const void *b)
     return one->served < other->served ? -1 : 1;
 }
 
-static void open_groups(struct sched *sched, struct ring *ring)
+static void revive(struct sched *sched)
 {
     CLEANUP(mem_freep) struct sched_node **gained = NULL;
     size_t n_gained = gained_nodes(sched, &gained);
     struct sched_group *group;
+    struct sched_group *next;
     struct sched_job *job;
-    size_t n = 0;
 
-    DL_COUNT(sched->groups, group, n);
-    ring->sorted = mem_alloc((n + 1) * sizeof(struct sched_group *));
-    DL_FOREACH(sched->groups, group)
-    {
-        if (group->n_waiting > 0 && may_be_placed(group, gained, n_gained)) {
-            ring->sorted[ring->n_sorted++] = group;
-            group->stuck = false;
+    if (n_gained > 0 || sched->shrunk) {
+        DL_FOREACH_SAFE(sched->stuck, group, next)
+        {
+            if (may_be_placed(group, gained, n_gained)) {
+                DL_DELETE(sched->stuck, group);
+                DL_APPEND(sched->live, group);
+                group->stuck = false;
+            }
         }
     }
-    DL_FOREACH(sched->jobs, job)
+    if (sched->shrunk) {
+        sched->shrunk = false;
+        DL_FOREACH(sched->jobs, job)
+        {
+            job->shrunk = false;
+        }
+    }
+}
+
+static void open_groups(struct sched *sched, struct ring *ring)
+{
+    struct sched_group *group;
+    size_t n = 0;
+
+    revive(sched);
+    DL_COUNT(sched->live, group, n);
+    ring->sorted = mem_alloc((n + 1) * sizeof(struct sched_group *));
+    DL_FOREACH(sched->live, group)
     {
-        job->shrunk = false;
+        if (group->n_waiting > 0) {
+            ring->sorted[ring->n_sorted++] = group;
+        }
     }
 }
 
@@ -165,17 +185,17 @@ static bool same_wave(const struct sched_group *a, const struct sched_group *b)
 static void make_waves(struct ring *ring)
 {
     if (ring->n_sorted > 0) {
-        qsort(ring->sorted, ring->n_sorted, sizeof(ring->sorted[0]), by_turn);
+        qsort(ring->sorted, ring->n_sorted, sizeof(struct sched_group *), by_turn);
     }
     ring->waves = mem_alloc((ring->n_sorted + 1) * sizeof(ring->waves[0]));
-    ring->turn = mem_alloc((ring->n_sorted + 1) * sizeof(ring->turn[0]));
+    ring->turn = mem_alloc((ring->n_sorted + 1) * sizeof(struct sched_group *));
     for (size_t i = 0; i < ring->n_sorted; i++) {
-        struct wave *wave = ring->n_waves > 0 ? &ring->waves[ring->n_waves - 1] : NULL;
+        struct wave *wave;
 
-        if (wave == NULL || !same_wave(wave->groups[0], ring->sorted[i])) {
-            wave = &ring->waves[ring->n_waves++];
-            wave->groups = &ring->sorted[i];
+        if (i == 0 || !same_wave(ring->sorted[i - 1], ring->sorted[i])) {
+            ring->waves[ring->n_waves++].groups = &ring->sorted[i];
         }
+        wave = &ring->waves[ring->n_waves - 1];
         wave->n = ++wave->n_open;
         ring->sorted[i]->wave = wave;
     }
@@ -231,16 +251,29 @@ static bool place_one(struct ring *ring, struct sched_group *group)
     return true;
 }
 
+/* Nothing has room for it now: until something changes it is not looked at. */
+static void set_stuck(struct sched_group *group)
+{
+    struct sched *sched = group->job->sched;
+
+    group->stuck = true;
+    DL_DELETE(sched->live, group);
+    DL_APPEND(sched->stuck, group);
+}
+
 /* One turn; false when the group has no more of them in this round. */
 static bool serve(struct ring *ring, struct sched_group *group)
 {
-    bool served = false;
+    int served = 0;
 
-    for (int i = 0; i < SCHED_TURN && group->n_waiting > 0 && !group->stuck; i++) {
-        group->stuck = !place_one(ring, group);
-        served |= !group->stuck;
+    while (served < SCHED_TURN && group->n_waiting > 0) {
+        if (!place_one(ring, group)) {
+            set_stuck(group);
+            break;
+        }
+        served++;
     }
-    if (served) {
+    if (served > 0) {
         group->served = ++group->job->sched->stamp;
     }
     return group->n_waiting > 0 && !group->stuck;
@@ -272,7 +305,7 @@ static void serve_all_once(struct ring *ring)
             leave(ring, group);
         }
     }
-    memmove(&ring->turn[kept], &ring->turn[n], (ring->n_turn - n) * sizeof(ring->turn[0]));
+    memmove(&ring->turn[kept], &ring->turn[n], (ring->n_turn - n) * sizeof(struct sched_group *));
     ring->n_turn -= n - kept;
 }
 
@@ -288,7 +321,7 @@ static size_t serve_tier(struct ring *ring, size_t first)
             enter(ring, &ring->waves[end]);
         }
     }
-    qsort(ring->turn, ring->n_turn, sizeof(ring->turn[0]), by_served);
+    qsort(ring->turn, ring->n_turn, sizeof(struct sched_group *), by_served);
     while (ring->n_turn > 0) {
         serve_all_once(ring);
     }
@@ -297,29 +330,36 @@ static size_t serve_tier(struct ring *ring, size_t first)
 
 /* ---- Reasons ---- */
 
-static void explain(struct sched *sched, const struct ring *ring)
+static void explain(struct sched_group *group)
+{
+    struct sched *sched = group->job->sched;
+    char before[SCHED_REASON_SIZE];
+
+    memcpy(before, group->reason, sizeof(before));
+    group->reason[0] = '\0';
+    if (group->n_waiting > 0) {
+        veto_explain(group);
+    }
+    if (strcmp(before, group->reason) != 0 && !group->told) {
+        group->told = true;
+        DL_APPEND2(sched->told, group, told_prev, told_next);
+    }
+}
+
+static void explain_all(struct sched *sched, const struct ring *ring)
 {
     struct sched_group *group;
 
     for (size_t i = 0; i < ring->n_sorted; i++) {
-        ring->sorted[i]->reason_stale = true;
+        explain(ring->sorted[i]);
     }
-    DL_FOREACH(sched->groups, group)
-    {
-        if (group->reason_stale || sched->worse) {
-            char before[SCHED_REASON_SIZE];
-
-            memcpy(before, group->reason, sizeof(before));
-            group->reason[0] = '\0';
-            if (group->n_waiting > 0) {
-                veto_explain(group);
-            }
-            group->reason_stale = false;
-            group->reason_told |= strcmp(before, group->reason) != 0;
+    if (sched->worse) {
+        sched->worse = false;
+        DL_FOREACH(sched->stuck, group)
+        {
+            explain(group);
         }
     }
-    sched->worse = false;
-    sched->tell = sched->groups;
 }
 
 struct sched_result sched_round(struct sched *sched, sched_place_fn place, void *data)
@@ -331,7 +371,7 @@ struct sched_result sched_round(struct sched *sched, sched_place_fn place, void 
     for (size_t wave = 0; wave < ring.n_waves;) {
         wave = serve_tier(&ring, wave);
     }
-    explain(sched, &ring);
+    explain_all(sched, &ring);
     free(ring.sorted);
     free(ring.waves);
     free(ring.turn);

@@ -25,14 +25,23 @@ struct sched *sched_new(void)
 
 void sched_free(struct sched *sched)
 {
+    struct sched_group *group, *next_group;
+    struct sched_job *job, *next_job;
+
     if (sched == NULL) {
         return;
     }
-    while (sched->groups != NULL) {
-        sched_group_remove(sched->groups);
+    DL_FOREACH_SAFE(sched->live, group, next_group)
+    {
+        sched_group_remove(group);
     }
-    while (sched->jobs != NULL) {
-        sched_job_remove(sched->jobs);
+    DL_FOREACH_SAFE(sched->stuck, group, next_group)
+    {
+        sched_group_remove(group);
+    }
+    DL_FOREACH_SAFE(sched->jobs, job, next_job)
+    {
+        sched_job_remove(job);
     }
     for (uint32_t i = 0; i < sched->n_nodes; i++) {
         attr_set_fini(&sched->nodes[i]->attrs);
@@ -115,6 +124,7 @@ void sched_job_clear(struct sched_job *job)
     tally_clear(&job->by_node);
     tally_clear(&job->by_pair);
     job->shrunk = true;
+    job->sched->shrunk = true;
 }
 
 void sched_job_count(struct sched_job *job, const struct sched_node *node)
@@ -139,7 +149,7 @@ struct sched_group *sched_group_add(struct sched_job *job, const struct sched_as
     group->priority = ask->priority;
     group->served = ++job->sched->stamp; /* Behind all that came before. */
     attrs_compile(job->sched->attrs, ask->constraints, ask->n_constraints, &group->rules);
-    DL_APPEND(job->sched->groups, group);
+    DL_APPEND(job->sched->live, group);
     return group;
 }
 
@@ -148,10 +158,14 @@ void sched_group_remove(struct sched_group *group)
     struct sched *sched = group->job->sched;
 
     sched_slots_drop(group);
-    if (sched->tell == group) {
-        sched->tell = group->next;
+    if (group->told) {
+        DL_DELETE2(sched->told, group, told_prev, told_next);
     }
-    DL_DELETE(sched->groups, group);
+    if (group->stuck) {
+        DL_DELETE(sched->stuck, group);
+    } else {
+        DL_DELETE(sched->live, group);
+    }
     candidates_fini(&group->candidates);
     attr_rules_fini(&group->rules);
     free(group->role);
@@ -175,16 +189,13 @@ const char *sched_group_reason(const struct sched_group *group)
 
 struct sched_group *sched_next_explained(struct sched *sched)
 {
-    while (sched->tell != NULL) {
-        struct sched_group *group = sched->tell;
+    struct sched_group *group = sched->told;
 
-        sched->tell = group->next;
-        if (group->reason_told) {
-            group->reason_told = false;
-            return group;
-        }
+    if (group != NULL) {
+        DL_DELETE2(sched->told, group, told_prev, told_next);
+        group->told = false;
     }
-    return NULL;
+    return group;
 }
 
 /* ---- Slots ---- */

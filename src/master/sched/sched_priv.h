@@ -44,14 +44,15 @@ struct sched_group {
     int priority;
     uint64_t served; /* Stamp of its last turn, or of its arrival. */
     size_t n_waiting;
-    bool stuck; /* Nothing had room for it at the last look. */
+    bool stuck; /* Nothing had room for it at the last look: in sched.stuck. */
     struct candidates candidates;
     struct sched_slot *slots;
     size_t n_slots;
     struct wave *wave;
-    bool reason_stale, reason_told;
+    bool told; /* In sched.told. */
     char reason[SCHED_REASON_SIZE];
     struct sched_group *prev, *next;
+    struct sched_group *told_prev, *told_next;
 };
 
 struct sched {
@@ -59,11 +60,13 @@ struct sched {
     struct sched_node **nodes;
     uint32_t n_nodes;
     struct sched_job *jobs;
-    struct sched_group *groups; /* In the order of arrival. */
+    struct sched_group *live;  /* Those that a round looks at in any case, */
+    struct sched_group *stuck; /* and those that need a reason for it. */
+    struct sched_group *told;  /* Whose reason became another. */
     uint64_t stamp;
     bool worse;                 /* A node went, or is of another mode: reasons may be others. */
+    bool shrunk;                /* Some job has. */
     struct heap_entry *scratch; /* n_nodes of them, for candidates.c. */
-    struct sched_group *tell;
 };
 
 /* ---- round.c ---- */

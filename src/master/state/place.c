@@ -46,7 +46,7 @@ static enum sched_mode mode_of(const struct state_node *node)
 static bool tell_node(struct place *place, struct state_node *node)
 {
     struct place_node *mine = node->place;
-    size_t ports = (size_t)(node->port_hi - node->port_lo + 1);
+    size_t ports = (size_t)((int64_t)node->port_hi - node->port_lo + 1);
     struct sched_amounts left =
         sched_amounts(node->cpu - node->used_cpu, node->ram_bytes - node->used_ram_bytes,
                       node->disk_bytes - node->used_disk_bytes, ports - node->n_used_ports);
