@@ -16,6 +16,7 @@
 #include "cli/operation.h"
 
 #include <stdio.h>
+#include <string.h>
 
 int preview_ask(struct cli *cli, struct client *client, const json_t *job, const json_t *instances,
                 json_t **ret_diff, struct err *err)
@@ -37,7 +38,7 @@ static void print_set(const char *what, const json_t *ids)
     }
 }
 
-/* Only ASCII: a job is somebody else's text. */
+/* Only ASCII that shows: a job is somebody else's text. */
 static char *config_text(const json_t *job)
 {
     CLEANUP(json_freep) json_t *config = json_copy((json_t *)job);
@@ -47,6 +48,9 @@ static char *config_text(const json_t *job)
     (void)json_object_del(config, "update_config");
     text = json_dumps(config, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_ENSURE_ASCII |
                                   JSON_REAL_PRECISION(15));
+    for (char *c = strchr(text, '\x7f'); c != NULL; c = strchr(c, '\x7f')) {
+        *c = '?'; /* The one control character that JSON leaves as it is. */
+    }
     return str_printf("%s\n", text);
 }
 

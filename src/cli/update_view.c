@@ -101,7 +101,7 @@ int update_view_follow(struct cli *cli, struct client *client, const char *key, 
         }
         json_decref(update);
         update = next;
-        const char *status = json_str_or(update, "status", "?");
+        CLEANUP(mem_freep) char *status = cli_shown(update, "status", "?");
 
         cli_note_interrupt("the update goes on; see 'davit update wait %s'", key);
         if (!cli->json && !str_eq(status, said)) {

@@ -23,7 +23,15 @@ RUN = {"level": EVIL, "event": EVIL, "hook": EVIL, "node": EVIL, "outcome": EVIL
 OPERATION = {"number": 7, "id": EVIL, "state": EVIL, "user": FINE + EVIL, "created_ms": 1,
              "opcodes": [{"op": EVIL, "status": EVIL, "job": EVIL, "step": EVIL, "error": EVIL,
                           "log": [{"time_ms": 1, "message": EVIL}]}]}
+UPDATE = {"id": "u1", "job": "one/a/b/c", "user": FINE + EVIL, "status": EVIL, "active": False,
+          "created_ms": 1, "modified_ms": 2, "revision": 1,
+          "latest_failure": {"instance": 0, "reason": FINE + EVIL},
+          "events": [{"status": EVIL, "time_ms": 1, "message": EVIL}],
+          "instance_events": [{"instance": 0, "time_ms": 1, "action": EVIL}],
+          "metadata": [{"key": EVIL, "value": FINE + EVIL}]}
 ANSWERS = {
+    "/v1/updates": {"items": [{**UPDATE, "id": EVIL, "job": EVIL}], "next": None},
+    "/v1/updates/u1": UPDATE,
     "/v1/tasks": {"items": [TASK], "next": None},
     "/v1/jobs": {"items": [{"key": FINE + EVIL}], "next": None},
     "/v1/nodes": {"items": [{"name": FINE + EVIL, "mode": EVIL, "address": EVIL}], "next": None},
@@ -63,7 +71,8 @@ def env(tmp_path_factory):
 @pytest.mark.parametrize("words, fine", [
     (["job", "status", "one"], True), (["job", "list", "one"], True), (["node", "list"], True),
     (["hook", "log"], True), (["op", "list"], True), (["op", "show", "7"], True),
-    (["op", "show", "8"], False)], ids=lambda v: " ".join(v) if isinstance(v, list) else "")
+    (["op", "show", "8"], False), (["op", "wait", "7"], False), (["update", "list", "one"], True),
+    (["update", "info", "one/a/b/c", "u1"], True), (["update", "wait", "one/a/b/c", "u1"], True)], ids=lambda v: " ".join(v) if isinstance(v, list) else "")
 def test_nothing_reaches_the_terminal_as_a_command(env, words, fine):
     done = davit(*words, env=env)
     shown = done.stdout + done.stderr

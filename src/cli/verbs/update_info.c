@@ -22,9 +22,10 @@ static void print_events(const json_t *update)
     json_array_foreach(json_object_get(update, "events"), i, event)
     {
         CLEANUP(mem_freep) char *message = cli_shown(event, "message", "");
+        CLEANUP(mem_freep) char *status = cli_shown(event, "status", "?");
 
         update_view_time(json_int_or(event, "time_ms", 0), when);
-        (void)printf("  Status: %s at %s\n", json_str_or(event, "status", "?"), when);
+        (void)printf("  Status: %s at %s\n", status, when);
         if (message[0] != 0) {
             (void)printf("      message: %s\n", message);
         }
@@ -43,9 +44,11 @@ static void print_instance_events(const json_t *update)
     (void)printf("Instance events:\n");
     json_array_foreach(json_object_get(update, "instance_events"), i, event)
     {
+        CLEANUP(mem_freep) char *action = cli_shown(event, "action", "?");
+
         update_view_time(json_int_or(event, "time_ms", 0), when);
         (void)printf("  Instance %lld at %s: %s\n", (long long)json_int_or(event, "instance", -1),
-                     when, json_str_or(event, "action", "?"));
+                     when, action);
     }
 }
 
@@ -70,14 +73,16 @@ static void print_metadata(const json_t *update)
 static void print_update(const json_t *update)
 {
     const json_t *failure = json_object_get(update, "latest_failure");
+    CLEANUP(mem_freep) char *job = cli_shown(update, "job", "?");
+    CLEANUP(mem_freep) char *id = cli_shown(update, "id", "?");
+    CLEANUP(mem_freep) char *status = cli_shown(update, "status", "?");
     char started[UPDATE_VIEW_TIME_SIZE], modified[UPDATE_VIEW_TIME_SIZE];
 
     update_view_time(json_int_or(update, "created_ms", 0), started);
     update_view_time(json_int_or(update, "modified_ms", 0), modified);
-    (void)printf("Job: %s, UpdateID: %s\n", json_str_or(update, "job", "?"),
-                 json_str_or(update, "id", "?"));
+    (void)printf("Job: %s, UpdateID: %s\n", job, id);
     (void)printf("Started %s, last activity: %s\n", started, modified);
-    (void)printf("Current status: %s\n", json_str_or(update, "status", "?"));
+    (void)printf("Current status: %s\n", status);
     if (json_is_object(failure)) {
         CLEANUP(mem_freep) char *reason = cli_shown(failure, "reason", "");
 

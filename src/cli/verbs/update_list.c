@@ -82,9 +82,12 @@ static void print_text(const json_t *items)
     json_array_foreach(items, i, update)
     {
         struct row row = row_of(update);
+        CLEANUP(mem_freep) char *job = str_escape(row.job);
+        CLEANUP(mem_freep) char *id = str_escape(row.id);
+        CLEANUP(mem_freep) char *status = str_escape(row.status);
         CLEANUP(mem_freep) char *user = str_escape(row.user);
 
-        print_line(row.job, row.id, row.status, user, row.started, row.modified);
+        print_line(job, id, status, user, row.started, row.modified);
     }
 }
 
