@@ -4,8 +4,11 @@
 One cluster of two nodes for the whole file; each test has jobs of its own.
 Contract: aurora.md 4.5, ganeti.md section 4, docs/architecture.md.
 """
+import http.server
+import json
 import os
 import signal
+import threading
 import time
 import uuid
 
@@ -461,3 +464,75 @@ def wait_status_done(c, config):
     uid = start(c, config)
     wait_status(c, uid, "ROLLED_FORWARD")
     return uid
+
+
+def test_one_that_fails_its_health_checks_rolls_back(c):
+    old = job("health", mark="old")
+    create(c, old)
+    before = marks(c, old, 3)
+    sick = job("health", mark="sick", health_check_config={
+        "health_checker": {"shell": {"shell_command": "echo too bad; exit 3"}},
+        "initial_interval_secs": 0.2, "interval_secs": 0.1, "timeout_secs": 5,
+        "max_consecutive_failures": 1, "min_consecutive_successes": 1})
+    got = wait_status(c, start(c, sick), "ROLLED_BACK")
+    assert marks(c, old, 3) == before
+    assert "Failed health check!" in got["latest_failure"]["reason"]
+    assert "health check" in next(e["message"] for e in got["events"]
+                                  if e["status"] == "ROLLING_BACK")
+
+
+def test_watch_secs_0_waits_for_health(c):
+    create(c, job("ready", instances=2))
+    new = job("ready", instances=2, cmd="sleep 1; touch ready; exec sleep 1000",
+              health_check_config={
+                  "health_checker": {"shell": {"shell_command": "test -e ready"}},
+                  "initial_interval_secs": 10, "interval_secs": 0.1, "timeout_secs": 5,
+                  "max_consecutive_failures": 0, "min_consecutive_successes": 1})
+    got = wait_status(c, start(c, new), "ROLLED_FORWARD")
+    # Never two at a time, and each was healthy before the next began.
+    assert [(e["instance"], e["action"]) for e in got["instance_events"]] == [
+        (i, f"INSTANCE_{a}") for i in range(2) for a in ("UPDATING", "UPDATED")]
+    took = [got["instance_events"][n + 1]["time_ms"] - got["instance_events"][n]["time_ms"]
+            for n in (0, 2)]
+    assert min(took) >= 1000
+
+
+class Coordinator(http.server.BaseHTTPRequestHandler):
+    """Lets instance 0 go and nobody else."""
+    asked = []
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.asked.append((self.path, body))
+        answer = json.dumps({"drain": self.path.endswith("/0")}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *args):
+        pass
+
+
+def test_sla_aware_ends_only_what_the_coordinator_lets_go(c):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Coordinator)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    done(c, {"op": "OP_QUOTA_SET", "role": USER, "cpu": 10.0, "ram_bytes": 1 << 30,
+             "disk_bytes": 1 << 30})
+    policy = {"coordinator_url": f"http://127.0.0.1:{server.server_port}/ask",
+              "status_key": "drain"}
+    old = job("coordinated", instances=2, tier="preferred", sla_policy=policy)
+    new = job("coordinated", instances=2, mark="new", tier="preferred", sla_policy=policy,
+              settings={"sla_aware": True})
+    create(c, old)
+    before = marks(c, old, 2)
+    uid = start(c, new)
+    wait_until("instance 1 is asked about", lambda: len(Coordinator.asked) == 2, 30)
+    assert [path.rsplit("/", 1)[1] for path, _ in Coordinator.asked] == ["0", "1"]
+    now = marks(c, new, 2)
+    got = update(c, uid)
+    assert now == {0: got["new_config"], 1: before[1]} and got["progress"]["working"] == 1
+    command(c, "ABORT", new)
+    assert marks(c, new, 2) == now
+    server.shutdown()
+    server.server_close()

@@ -473,6 +473,15 @@ bool updater_pulse(struct update *update, uint64_t now_ms)
     return true;
 }
 
+void updater_ask_again(struct update *update, int id)
+{
+    struct update_instance *instance = update_find_instance(update, id);
+
+    if (instance != NULL) {
+        instance->retry_ms = instance->backoff_ms = 0;
+    }
+}
+
 void updater_give_up(struct update *update, const char *why, uint64_t now_ms)
 {
     if (update_status_is_active(update->status)) {

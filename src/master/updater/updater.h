@@ -76,5 +76,8 @@ int updater_command(struct update *update, enum updater_command command, uint64_
 /* False when the update is over. */
 bool updater_pulse(struct update *update, uint64_t now_ms);
 
+/* An answer about the end of instance `id` has changed: do not wait before asking again. */
+void updater_ask_again(struct update *update, int id);
+
 /* It cannot go on. */
 void updater_give_up(struct update *update, const char *why, uint64_t now_ms);

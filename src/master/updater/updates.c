@@ -58,6 +58,9 @@ struct updates_entry *updates_entry_add_take(struct updates *updates, struct upd
     entry->look = true;
     DL_PREPEND(updates->newest, entry);
     HASH_ADD_KEYPTR(hh, updates->by_id, update->id, strlen(update->id), entry);
+    if (update_status_is_active(update->status)) {
+        DL_APPEND2(updates->active, entry, active_prev, active_next);
+    }
     return entry;
 }
 
@@ -156,6 +159,7 @@ void updates_finish(struct updates_entry *entry)
     log_info("update is over: %s update=%s job=%s", update_status_name(entry->update->status),
              entry->update->id, key);
     updates_unpin(entry);
+    DL_DELETE2(updates->active, entry, active_prev, active_next);
     if (job != NULL && str_eq(job->update_id, entry->update->id)) {
         updates_settle(updates, job);
     }
@@ -182,9 +186,6 @@ static bool is_due(const struct updates_entry *entry, uint64_t now)
 {
     const struct state_job *job;
 
-    if (!update_status_is_active(entry->update->status)) {
-        return false;
-    }
     if (entry->look || (entry->wake_ms != 0 && entry->wake_ms <= now)) {
         return true;
     }
@@ -192,13 +193,14 @@ static bool is_due(const struct updates_entry *entry, uint64_t now)
     return job == NULL || job->changes != entry->seen_changes;
 }
 
-/* What ends one forgets older ones, which lie behind it. */
 static void look_at_all(struct updates *updates)
 {
     uint64_t now = clock_wall_ms();
     struct updates_entry *entry;
+    struct updates_entry *next;
 
-    for (entry = updates->newest; entry != NULL; entry = entry->next) {
+    DL_FOREACH_SAFE2(updates->active, entry, next, active_next)
+    {
         if (is_due(entry, now)) {
             updates_look(entry);
         }
@@ -217,11 +219,21 @@ static void on_timer(uv_timer_t *timer)
 
     updates->armed_ms = 0;
     look_at_all(updates);
-    DL_FOREACH(updates->newest, entry)
+    DL_FOREACH2(updates->active, entry, active_next)
     {
-        if (update_status_is_active(entry->update->status)) {
-            updates_arm(updates, entry->wake_ms);
-        }
+        updates_arm(updates, entry->wake_ms);
+    }
+}
+
+/* A coordinator said yes. */
+static void on_granted(struct state_task *task, void *data)
+{
+    struct updates *updates = data;
+    struct updates_entry *entry = updates_entry_find(updates, task->job->update_id);
+
+    if (entry != NULL && update_status_is_active(entry->update->status)) {
+        updater_ask_again(entry->update, task->t.instance);
+        updates_look(entry);
     }
 }
 
@@ -383,6 +395,7 @@ struct updates *updates_new(struct state *state, struct steer *steer)
 
     updates->state = state;
     updates->steer = steer;
+    updates->sla = updates_sla_new(state, on_granted, updates);
     uv_timer_init(state_loop(state), &updates->timer);
     updates->timer.data = updates;
     updates->listener.data = updates;
@@ -395,9 +408,9 @@ struct updates *updates_new(struct state *state, struct steer *steer)
     return updates;
 }
 
-static void on_closed(uv_handle_t *handle)
+static void on_sla_closed(void *closed)
 {
-    struct updates *updates = handle->data;
+    struct updates *updates = closed;
     updates_cb cb = updates->close_cb;
     void *data = updates->close_data;
     struct updates_entry *entry;
@@ -411,6 +424,13 @@ static void on_closed(uv_handle_t *handle)
     if (cb != NULL) {
         cb(data);
     }
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct updates *updates = handle->data;
+
+    updates_sla_close(updates->sla, on_sla_closed, updates);
 }
 
 void updates_close(struct updates *updates, updates_cb cb, void *data)

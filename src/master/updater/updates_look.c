@@ -7,7 +7,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "master/drain/sla_rule.h"
 #include "master/state/state_doc.h"
 #include "master/updater/updates_priv.h"
 
@@ -73,13 +72,12 @@ static void see(void *data, int instance, struct updater_seen *ret_seen)
     };
 }
 
-/* A policy that somebody else decides about (SLA_ASK) is not asked here: wait. */
 static bool may_end(void *data, int instance)
 {
     const struct look *look = data;
     const struct state_task *task = look->tasks[instance];
 
-    return task == NULL || sla_task_may_go(task, NULL, clock_wall_ms()) == SLA_MAY;
+    return task == NULL || updates_sla_may_end(look->entry->updates->sla, task);
 }
 
 /* The active task of an instance, when the old one may be gone. */

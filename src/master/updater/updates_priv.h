@@ -2,6 +2,7 @@
 #pragma once
 
 #include "master/updater/updates.h"
+#include "master/updater/updates_sla.h"
 
 /* Between updates.c (life, being told), updates_start.c (how one comes to be), updates_look.c (what
  * goes on) and updates_job.c (what the job keeps). */
@@ -14,6 +15,7 @@ struct updates_entry {
     uint64_t wake_ms;
     bool look; /* Whatever the job says. */
     struct updates_entry *prev, *next;
+    struct updates_entry *active_prev, *active_next; /* While active. */
     UT_hash_handle hh;
 };
 
@@ -22,6 +24,8 @@ struct updates {
     struct steer *steer;
     struct updates_entry *by_id;
     struct updates_entry *newest; /* utlist. */
+    struct updates_entry *active; /* utlist by active_next. */
+    struct updates_sla *sla;
     struct state_listener listener;
     uv_timer_t timer;
     uint64_t armed_ms; /* 0: the timer does not run. */
