@@ -157,23 +157,34 @@ def differ(ours, theirs, what):
             for at in odd))
 
 
+def forgets_a_month(sets):
+    """Where croniter 1.3.5 errs: after a February that lacks one of the days, it leaves out days
+    of March."""
+    return 2 in sets[3] and max(sets[2]) > 28 and len(sets[2]) < 31
+
+
 def test_expressions_mean_what_croniter_says():
     rng = random.Random(SEED)
-    wanted, compared, exprs = int(600_000 * SCALE), 0, 0
+    wanted, compared, exprs, errs = int(600_000 * SCALE), 0, 0, 0
     while compared < wanted:
         asked = []
         for _ in range(20):
             begin = BEGIN + rng.randrange((END - BEGIN).days) * DAY + rng.randrange(1440) * MINUTE
-            asked.append((random_expr(rng)[0], begin))
+            asked.append((*random_expr(rng), begin))
         ours = ask([("UTC", seconds(begin), seconds(begin + 1500 * DAY), expr)
-                    for expr, begin in asked])
-        for (expr, begin), times in zip(asked, ours):
+                    for expr, _, begin in asked])
+        for (expr, sets, begin), times in zip(asked, ours):
             times = times[:1500]
-            theirs = croniter.croniter(expr, begin.replace(tzinfo=UTC), ret_type=float)
-            differ(times, [int(theirs.get_next()) for _ in times], f"{expr} from {begin}")
+            iterator = croniter.croniter(expr, begin.replace(tzinfo=UTC), ret_type=float)
+            theirs = [int(iterator.get_next()) for _ in times]
+            if times != theirs and forgets_a_month(sets):
+                theirs = model(sets, UTC, begin, begin + 1500 * DAY)[:1500]
+                errs += 1
+            differ(times, theirs, f"{expr} from {begin}")
             compared += len(times)
             exprs += 1
-    tally(f"cron: {compared} fire times of {exprs} expressions as croniter has them, seed {SEED}")
+    tally(f"cron: {compared} fire times of {exprs} expressions as croniter has them "
+          f"({errs} judged otherwise, where it forgets days after a February), seed {SEED}")
 
 
 def test_zones_are_followed_as_the_rules_say():
