@@ -82,22 +82,17 @@ static size_t let_off(const struct sched_group *group, struct sched_amounts *roo
     return n;
 }
 
-enum outcome { NO_WAY, NOT_NEEDED, VICTIMS };
-
-/* victims has room for all tasks of the node. */
-static enum outcome search(const struct sched_group *group, const struct preempt_node *node,
-                           struct preempt_task **victims, size_t *ret_n)
+/* True when it would fit; victims has room for all tasks of the node. */
+static bool search(const struct sched_group *group, const struct preempt_node *node,
+                   struct preempt_task **victims, size_t *ret_n)
 {
     struct sched_amounts room = node->node->left;
     size_t n = 0;
 
     if (!veto_allows(group, node->node)) {
-        return NO_WAY;
+        return false;
     }
     add(&room, &node->coming, 1);
-    if (veto_fits(&room, &group->demand)) {
-        return NOT_NEEDED;
-    }
     for (size_t i = 0; i < node->n_tasks && !veto_fits(&room, &group->demand); i++) {
         if (may_preempt(group, &node->tasks[i])) {
             victims[n++] = &node->tasks[i];
@@ -105,10 +100,10 @@ static enum outcome search(const struct sched_group *group, const struct preempt
         }
     }
     if (!veto_fits(&room, &group->demand)) {
-        return NO_WAY;
+        return false;
     }
     *ret_n = let_off(group, &room, victims, n);
-    return VICTIMS;
+    return true;
 }
 
 static double total_size(struct preempt_task *const *victims, size_t n)
@@ -143,13 +138,10 @@ bool preempt_find(const struct sched_group *group, struct preempt_node *nodes, s
 
     for (size_t i = 0; i < n; i++) {
         size_t count = 0;
-        enum outcome outcome = search(group, &nodes[i], victims, &count);
 
-        if (outcome == NOT_NEEDED) {
-            return false;
-        }
-        if (outcome == VICTIMS && (where == NULL || count < n_best ||
-                                   (count == n_best && total_size(victims, count) < size))) {
+        if (search(group, &nodes[i], victims, &count) &&
+            (where == NULL || count < n_best ||
+             (count == n_best && total_size(victims, count) < size))) {
             struct preempt_task **swap = best;
 
             where = &nodes[i];
@@ -159,7 +151,7 @@ bool preempt_find(const struct sched_group *group, struct preempt_node *nodes, s
             victims = swap;
         }
     }
-    if (where == NULL) {
+    if (where == NULL || (n_best == 0 && group->tier != JOB_TIER_PREFERRED)) {
         return false;
     }
     for (size_t i = 0; i < n_best; i++) {

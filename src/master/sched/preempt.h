@@ -37,7 +37,9 @@ struct preempt_slot {
 /* Victims on one node whose end makes room for one task of the group, and the node where they are
  * fewest, then smallest, then the first.  A victim is preemptible (of no preferred tier) where the
  * group is not; or both are alike, of the same role, and the group's priority is strictly higher.
- * False when there is no such node, and when a node will have room without.  A victim that was
- * found is leaving from then on, so that the next search counts on others. */
+ * Where what leaves anyway will make room enough there is no victim: a preferred group is to hold
+ * the slot all the same, or small tasks would take the room bit by bit; others get false. False
+ * when there is no such node.  A victim that was found is leaving from then on, so that the next
+ * search counts on others. */
 bool preempt_find(const struct sched_group *group, struct preempt_node *nodes, size_t n,
                   struct preempt_slot *ret_slot);
