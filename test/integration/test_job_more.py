@@ -28,6 +28,12 @@ jobs = [
         announce=Announcer(primary_port='http', portmap={'aurora': 'http', 'web': 'http'})),
     job('never', 'exec sleep 1000', cls=Job, announce=Announcer(), constraints={'rack': 'x'}),
     job('short', 'exit 0', cls=Job),
+    job('fixed', 'echo {{thermos.ports[http]}} {{thermos.ports[web]}}; exec sleep 1000',
+        constraints={'dedicated': '%s/public' % getpass.getuser()},
+        announce=Announcer(primary_port='http', portmap={'http': '8080', 'web': 'http'})),
+    job('late', announce=Announcer(), health_check_config=HealthCheckConfig(
+        health_checker=HealthCheckerConfig(shell=ShellHealthChecker(
+            shell_command='test -e GATE')), initial_interval_secs=120, interval_secs=0.1)),
 ]
 """
 
@@ -89,8 +95,9 @@ Process 'end':
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     directory = tmp_path_factory.mktemp("cluster")
-    with Cluster(directory / "up", nodes=2) as c:
-        (c.dir / "jobs.aurora").write_text(CONFIG)
+    options = ["--node-attribute", f"node2:dedicated={USER}/public"]
+    with Cluster(directory / "up", nodes=2, options=options) as c:
+        (c.dir / "jobs.aurora").write_text(CONFIG.replace("GATE", str(c.dir / "gate")))
         for name in ("plain", "found"):
             c.davit("job", "create", c.key(name), c.dir / "jobs.aurora", "--wait-until", "RUNNING")
         yield c
@@ -140,6 +147,35 @@ def test_members_and_endpoints_say_the_same(cluster, zk):
     assert table[0].split() == ["INSTANCE", "ENDPOINT", "ADDITIONAL"] and len(table) == 3
     where = f"127.0.0.1:{tasks[1]['ports']['http']}"
     assert table[2].split()[:2] == ["1", where] and f"aurora={where}" in table[2]
+
+
+def test_a_static_port_and_its_alias(cluster, zk):
+    key = cluster.key("fixed")
+    cluster.davit("job", "create", key, cluster.dir / "jobs.aurora", "--wait-until=RUNNING")
+    wait_until("a member", lambda: zk.exists(folder("fixed")) and announced(zk, "fixed"))
+    task = cluster.tasks(key)[0]
+    assert task["node"] == "node2" and task["ports"] == {}
+    where = {"host": "127.0.0.1", "port": 8080}
+    member = {"serviceEndpoint": where, "status": "ALIVE", "shard": 0,
+              "additionalEndpoints": {"http": where, "web": where}}
+    assert announced(zk, "fixed") == [member]
+    assert json.loads(cluster.davit("job", "endpoints", key, "--json").stdout) == [
+        dict(member, taskId=task["id"])]
+    wait_until("its line", lambda: cluster.davit("task", "logs", f"{key}/0").stdout == "8080 8080\n")
+    cluster.davit("job", "killall", key)
+
+
+def test_only_a_healthy_task_is_announced(cluster, zk):
+    key = cluster.key("late")
+    cluster.davit("job", "create", key, cluster.dir / "jobs.aurora")
+    cluster.wait_state(key, "STARTING", 1)
+    assert not zk.exists(folder("late"))
+    assert json.loads(cluster.davit("job", "endpoints", key, "--json").stdout) == []
+    (cluster.dir / "gate").touch()
+    cluster.wait_state(key, "RUNNING", 1)
+    wait_until("a member", lambda: zk.exists(folder("late")) and announced(zk, "late"))
+    cluster.davit("job", "killall", key)
+    assert announced(zk, "late") == []
 
 
 def test_what_is_not_announced_has_no_endpoints(cluster, zk):
