@@ -234,6 +234,7 @@ static json_t *scheduled_task(const json_t *task)
     json_t *scheduled = json_object();
     json_t *assigned = json_object();
     json_t *events = json_array();
+    int times_partitioned = 0;
     size_t i;
     json_t *event;
 
@@ -253,13 +254,14 @@ static json_t *scheduled_task(const json_t *task)
         json_put_str(row, "status", json_str_or(event, "state", ""));
         json_put_str(row, "message", json_str_or(event, "message", NULL));
         json_put_str(row, "scheduler", "davit");
+        times_partitioned += str_eq(json_str_or(event, "state", ""), "PARTITIONED");
         (void)json_array_append_new(events, row);
     }
     json_put_take(scheduled, "assignedTask", assigned);
     json_put_str(scheduled, "status", json_str_or(task, "state", ""));
     json_put_int(scheduled, "failureCount", json_int_or(task, "failures", 0));
     json_put_take(scheduled, "taskEvents", events);
-    json_put_int(scheduled, "timesPartitioned", json_int_or(task, "times_partitioned", 0));
+    json_put_int(scheduled, "timesPartitioned", times_partitioned);
     json_put_str(scheduled, "ancestorId", json_str_or(task, "ancestor", NULL));
     json_put_str(scheduled, "pendingReason", json_str_or(task, "reason", NULL));
     return scheduled;
