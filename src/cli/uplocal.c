@@ -42,7 +42,7 @@
 extern char **environ;
 
 enum {
-    STOP_KILL_MS = 90000, /* An agent first lets its pods end. */
+    STOP_KILL_MS = 150000, /* An agent first lets its pods end, which may take two minutes. */
     BACKOFF_FIRST_MS = 100,
     BACKOFF_MAX_MS = 5000,
     LOOK_AGAIN_MS = 50,

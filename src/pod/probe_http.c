@@ -209,6 +209,13 @@ static void on_between(uv_handle_t *handle)
     }
 }
 
+/* Most machines' servers listen on the first address: its answer tells more. */
+static void no_connection(struct probe_http *probe, int status)
+{
+    finish(probe, ERR_UNREACHABLE,
+           uv_strerror(probe->first_status < 0 ? probe->first_status : status));
+}
+
 static void on_connected(uv_connect_t *connect, int status)
 {
     struct probe_http *probe = connect->data;
@@ -216,13 +223,14 @@ static void on_connected(uv_connect_t *connect, int status)
     if (probe->finished) {
         return;
     }
-    if (status < 0) {
-        if (probe->second_address) {
-            finish(probe, ERR_UNREACHABLE, uv_strerror(status));
-            return;
-        }
+    if (status < 0 && !probe->second_address) {
         probe->second_address = true;
+        probe->first_status = status;
         uv_close((uv_handle_t *)&probe->tcp, on_between);
+        return;
+    }
+    if (status < 0) {
+        no_connection(probe, status);
         return;
     }
     uv_buf_t buf = uv_buf_init(probe->request, (unsigned)strlen(probe->request));
@@ -248,7 +256,7 @@ static void connect_to(struct probe_http *probe)
                                                    : (const struct sockaddr *)&v4,
                              on_connected);
     if (ret < 0) {
-        finish(probe, ERR_UNREACHABLE, uv_strerror(ret));
+        no_connection(probe, ret);
     }
 }
 

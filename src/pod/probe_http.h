@@ -53,6 +53,7 @@ struct probe_http {
     uv_loop_t *loop;
     int port;
     bool second_address;
+    int first_status; /* why the first address would not do */
     bool finished;
     char *request;
     char *bytes;

@@ -133,10 +133,29 @@ def test_the_first_attempt_is_at_once_and_its_failure_forgiven(home):
     health = checks(initial_interval_secs=10, interval_secs=10)
     with Pod(home, [process("a", "sleep 60")], task={"ports": {"health": free_port()}, "health": health}) as pod:
         wait_until("the first attempt is logged", lambda: "attempt=1 " in pod.messages(), 5)
-        assert "refused" in pod.messages()
+        assert "connection refused" in pod.messages()
         assert pod.agent.wait_state("starting")
         pod.agent.tell(type="stop", grace_ms=1000)
         assert pod.end()["state"] == "killed"
+
+
+def has_ipv6():
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+        return True
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="no IPv6 on this machine")
+def test_a_server_on_the_ipv6_loopback_is_found(home):
+    port = free_port()
+    serve = f"exec /usr/bin/python3 -m http.server --bind ::1 {port}"
+    with Pod(home, [process("a", serve)],
+             task={"ports": {"health": port}, "health": checks({"expected_response": ""})}) as pod:
+        assert pod.agent.wait_state("running")["reason"] == "Task is healthy."
+        pod.agent.tell(type="stop", grace_ms=1000)
+        pod.end()
 
 
 def test_a_snooze_file_counts_as_healthy(home):
