@@ -272,7 +272,8 @@ def test_status(cluster, run, made):
     assert rows[0]["job"] == key and rows[0]["inactive"] == [] and task["status"] == "RUNNING"
     assigned = task["assignedTask"]
     assert assigned["instanceId"] == 0 and assigned["slaveHost"].startswith("node")
-    assert assigned["assignedPorts"]["http"] == int(run("task", "logs", f"{key}/0").stdout)
+    said = wait_until("it has said its port", lambda: run("task", "logs", f"{key}/0").stdout)
+    assert assigned["assignedPorts"]["http"] == int(said)
     assert assigned["taskId"] == cluster.tasks(key)[0]["id"]
     assert assigned["task"]["job"] == {"role": USER, "environment": "devel", "name": "ports"}
     assert {"numCpus": 0.01} in assigned["task"]["resources"]
