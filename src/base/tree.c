@@ -191,6 +191,7 @@ int tree_new(const struct tree_options *options, struct tree **ret_tree, struct 
     }
     CLEANUP(tree_freep) struct tree *tree = new_tree(options->token, rung);
     tree->shortlived = options->shortlived && plain;
+    tree->spare_orphans = options->spare_orphans;
     if (tree->shortlived) {
         (void)snprintf(tree->name, sizeof tree->name, "davit-s%d-%u", (int)getpid(), n_groups++);
     }

@@ -31,6 +31,9 @@ struct tree_options {
     const char *token;
     enum tree_rung rung;
     bool shortlived; /* Uses a group again when it is empty: cheap, cannot be adopted by name. */
+    /* This process has orphans of others, which are not its to end: on the sweep rung what wiped
+     * its environment and lost its parent is then nobody's. */
+    bool spare_orphans;
     struct tree_limits limits;
 };
 

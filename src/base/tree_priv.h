@@ -23,6 +23,7 @@ struct tree {
     enum tree_rung rung;
     bool shortlived;
     bool adopted;
+    bool spare_orphans;
     bool spent; /* Was killed by cgroup.kill. */
     bool empty; /* Seen empty after its start: nobody can join any more. */
     unsigned limits_applied;

@@ -131,8 +131,8 @@ static const struct proc *find_proc(const struct proc_table *table, pid_t pid)
 
 static bool is_lost_orphan(const struct tree *tree, const struct proc *proc)
 {
-    return !tree->adopted && proc->ppid == getpid() && !child_is_known(proc->pid) &&
-           tree_is_only_sweep(tree);
+    return !tree->adopted && !tree->spare_orphans && proc->ppid == getpid() &&
+           !child_is_known(proc->pid) && tree_is_only_sweep(tree);
 }
 
 static bool is_seed(struct tree *tree, const struct proc *proc, struct buf *buf)

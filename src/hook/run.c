@@ -45,6 +45,7 @@ enum {
 struct hook_engine {
     uv_loop_t *loop;
     enum tree_rung rung;
+    bool spare_orphans;
     struct hook_job *jobs;
     bool closing;
     uv_idle_t idle; /* Fires the close callback from the loop. */
@@ -454,6 +455,7 @@ static int spawn(struct hook_job *job, const struct hook_spec *spec, struct err 
      * namespace that ends with the program. */
     struct tree_options tree = { .token = job->record->run_id, .rung = job->engine->rung };
     tree.shortlived = !spec->leave;
+    tree.spare_orphans = job->engine->spare_orphans;
     if (spec->leave && (tree.rung != TREE_AUTO ? tree.rung : tree_best_rung()) == TREE_PIDNS) {
         tree.rung = TREE_SWEEP;
     }
@@ -580,6 +582,11 @@ struct hook_engine *run_engine_new(uv_loop_t *loop, enum tree_rung rung)
     engine->loop = loop;
     engine->rung = rung;
     return engine;
+}
+
+void run_engine_spare_orphans(struct hook_engine *engine)
+{
+    engine->spare_orphans = true;
 }
 
 uv_loop_t *run_engine_loop(const struct hook_engine *engine)

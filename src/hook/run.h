@@ -14,6 +14,9 @@ struct hook_engine;
 /* rung: TREE_AUTO, or one forced. */
 struct hook_engine *run_engine_new(uv_loop_t *loop, enum tree_rung rung);
 
+/* For a program that is the subreaper of others too: see tree_options. */
+void run_engine_spare_orphans(struct hook_engine *engine);
+
 /* Cancels all runs (their callbacks fire first), kills the processes of all of them and
  * fires cb when nothing is left; cb may be NULL.  The engine is freed then. */
 void run_engine_close(struct hook_engine *engine, void (*cb)(void *data), void *data);

@@ -134,6 +134,7 @@ bool callbacks_start(struct callbacks *callbacks, const char *event, const json_
         /* A callback that is process 1 would not feel TERM; we are its subreaper anyway. */
         callbacks->engine =
             run_engine_new(callbacks->loop, best == TREE_PIDNS ? TREE_SWEEP : TREE_AUTO);
+        run_engine_spare_orphans(callbacks->engine); /* Those of the task. */
     }
     const struct hook_point *point = point_find(HOOK_POD, event);
     CLEANUP(mem_freep) char *input = question(task, event, processes);

@@ -134,6 +134,7 @@ static void start_shell(struct checker *checker)
         /* As pod hooks: what is process 1 would not feel TERM. */
         checker->engine =
             run_engine_new(checker->loop, best == TREE_PIDNS ? TREE_SWEEP : TREE_AUTO);
+        run_engine_spare_orphans(checker->engine); /* Those of the task. */
     }
     probe_shell_start(&checker->shell, checker->engine, &spec, on_shell);
 }

@@ -321,7 +321,7 @@ static void leave_graph(struct lifecycle *life)
     uint64_t ask = ending_ask_ms(&life->ending, clock_now_ms());
 
     if (ask == 0) {
-        supervise_stop(life->supervise, rest, NULL);
+        end_graph(life);
     } else {
         supervise_leave(life->supervise, life->ending.failed, life->ending.reason, ask, rest - ask);
     }
