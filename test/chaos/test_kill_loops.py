@@ -178,6 +178,11 @@ class History:
             {"op": "OP_JOB_KILL", "key": self.cluster.key(name), "instances": None,
              "message": "chaos"}], f"kill {name}")
 
+    def restart(self, rng, name):
+        return self.submit(rng, [{"op": "OP_JOB_RESTART", "key": self.cluster.key(name),
+                                  "instances": None, "batch_size": rng.randint(1, 2),
+                                  "watch_secs": 0}], f"restart {name}")
+
     def wait_final(self, op_id, seconds=90):
         def over():
             record = self.cluster.patient_api("GET", f"/v1/operations/{op_id}?wait=2000")
@@ -484,7 +489,7 @@ def kill_everything(history):
 
 
 class Rounds:
-    """Each one creates a job and kills that of the round before."""
+    """Each one creates a job, and kills that of the round before, after a restart sometimes."""
 
     def __init__(self, history, label):
         self.history = history
@@ -500,6 +505,7 @@ class Rounds:
         name = f"{'veto' if veto else 'job'}-{self.label}-{self.number}"
         create = history.create(rng, name, rng.randint(1, 3))
         again = rng.random() < 0.5
+        restart = history.restart(rng, self.last) if self.last and rng.random() < 0.3 else None
         die(rng)
         kill = history.kill(rng, self.last) if self.last else None
         if again and kill:
@@ -511,6 +517,8 @@ class Rounds:
                 history.cluster.patient_api("GET", f"/v1/jobs/{history.cluster.key(name)}")
             assert caught.value.status == 404
             history.jobs.discard(name)
+        if restart:
+            history.wait_final(restart)
         if kill:
             history.finish_kill(rng, self.last, kill)
         self.last = None if veto else name
