@@ -606,6 +606,35 @@ static void check_change(struct simcheck *check, const char *path)
     }
 }
 
+/* contracts/aurora.md 4.8: production tasks of a role stay within its quota, dedicated ones apart.
+ */
+static void check_quota(const struct simcheck *check)
+{
+    const struct simtree_node *node = simtree_find(check->tree, "/davit/quota/www");
+    CLEANUP(json_freep) json_t *quota = node != NULL ? parse(node->path, node->bytes) : NULL;
+    const struct simcheck_task *task;
+    double cpu = 0;
+    int64_t ram = 0;
+    int64_t disk = 0;
+
+    DL_FOREACH(check->active, task)
+    {
+        const struct simcheck_config *config = simcheck_config(check, task);
+
+        if (config != NULL && str_eq(json_str_or(config->doc, "tier", ""), "preferred") &&
+            json_object_get(json_object_get(config->doc, "constraints"), "dedicated") == NULL) {
+            cpu += config->cpu;
+            ram += config->ram_bytes;
+            disk += config->disk_bytes;
+        }
+    }
+    SIM_CHECK(cpu <= json_num_or(quota, "cpu", 0) + 1e-6 &&
+                  ram <= json_int_or(quota, "ram_bytes", 0) &&
+                  disk <= json_int_or(quota, "disk_bytes", 0),
+              "production tasks take %g cpu, %lld ram, %lld disk: more than their quota", cpu,
+              (long long)ram, (long long)disk);
+}
+
 static void on_commit(struct simtree *tree, int64_t session, const struct simtree_change *changes,
                       size_t n, void *data)
 {
@@ -629,6 +658,9 @@ static void on_commit(struct simtree *tree, int64_t session, const struct simtre
     check->writes += leaders;
     for (size_t i = 0; i < n; i++) {
         check_change(check, changes[i].path);
+    }
+    if (leaders) {
+        check_quota(check);
     }
     for (task = check->active; task != NULL; task = task->next) {
         task->placed = false;
@@ -655,6 +687,14 @@ struct simcheck_task *simcheck_active(const struct simcheck *check)
 struct simcheck_node *simcheck_nodes(const struct simcheck *check)
 {
     return check->nodes;
+}
+
+struct simcheck_task *simcheck_task(const struct simcheck *check, const char *id)
+{
+    struct simcheck_task *task = NULL;
+
+    HASH_FIND_STR(check->tasks, id, task);
+    return task;
 }
 
 struct simcheck_task *simcheck_instance(const struct simcheck *check, const char *job, int instance)

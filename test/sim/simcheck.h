@@ -69,6 +69,8 @@ struct simcheck_job *simcheck_job(const struct simcheck *check, const char *key)
 struct simcheck_node *simcheck_node(const struct simcheck *check, const char *name);
 const struct simcheck_config *simcheck_config(const struct simcheck *check,
                                               const struct simcheck_task *task);
+/* NULL when there is none. */
+struct simcheck_task *simcheck_task(const struct simcheck *check, const char *id);
 /* The one active task of an instance; NULL when there is none. */
 struct simcheck_task *simcheck_instance(const struct simcheck *check, const char *job,
                                         int instance);

@@ -521,6 +521,13 @@ int uv_timer_stop(uv_timer_t *timer)
     return 0;
 }
 
+uint64_t uv_timer_get_due_in(const uv_timer_t *timer)
+{
+    const struct sim_event *event = ((const uv_handle_t *)timer)->handle_queue[0];
+
+    return event != NULL && event->at_ms > sim.now_ms ? event->at_ms - sim.now_ms : 0;
+}
+
 static void on_idle(void *arg)
 {
     uv_idle_t *idle = arg;

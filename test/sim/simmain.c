@@ -83,8 +83,10 @@ static void report(const struct simworld_tally *t, double took)
                  " preempted\n",
                  t->operations, t->disappeared, t->tasks, t->lost, t->partitioned, t->preempted);
     (void)printf("updates: %" PRIu64 " rolled forward, %" PRIu64 " rolled back, %" PRIu64
-                 " aborted, %" PRIu64 " failed\n",
-                 t->forward, t->back, t->aborted, t->failed);
+                 " aborted, %" PRIu64 " failed; tasks: %" PRIu64 " drained, %" PRIu64
+                 " restarted; %" PRIu64 " launches by cron\n",
+                 t->forward, t->back, t->aborted, t->failed, t->draining, t->restarting,
+                 t->launches);
     (void)printf("%.1f s, %.0f histories/s, %.0f steps/s\n", took, (double)t->histories / took,
                  (double)t->steps / took);
     (void)printf("%" PRIu64 " runs of histories with %" PRIu64 " master changes, no fault found\n",

@@ -88,15 +88,41 @@ static void killed(struct entry *entry, const struct simop *op)
     }
 }
 
+/* Added instances are what the one they were copied from is. */
+static void added(struct entry *entry, const struct simop *op)
+{
+    json_t *item;
+    size_t at;
+
+    json_array_foreach(json_object_get(op->result, "instances"), at, item)
+    {
+        if (op->status == SIMOP_DONE && json_integer_value(item) < MAX_INSTANCES) {
+            struct instance *instance = &entry->instances[json_integer_value(item)];
+
+            *instance = (struct instance){ .want = WANT_YES };
+        }
+    }
+    for (int i = 0; op->status != SIMOP_DONE && i < MAX_INSTANCES; i++) {
+        if (entry->instances[i].want == WANT_NO) {
+            entry->instances[i] = (struct instance){ .want = WANT_MAYBE };
+        }
+    }
+}
+
+/* Some work may give up: it says so, and takes nothing away. */
+static bool may_fail(const char *opcode)
+{
+    return str_starts(opcode, "OP_JOB_UPDATE") || str_eq(opcode, "OP_JOB_RESTART") ||
+           str_eq(opcode, "OP_NODE_EVACUATE") || str_starts(opcode, "OP_CRON");
+}
+
 void simmodel_ended(struct simmodel *model, const struct simop *op)
 {
     if (op->status == SIMOP_REJECTED || op->status == SIMOP_QUEUED) {
         return;
     }
     if (op->status == SIMOP_FAILED) {
-        /* An update's command may come too late; else work that was begun is carried out. */
-        SIM_CHECK(str_starts(op->opcode->name, "OP_JOB_UPDATE"), "%s failed: %s", op->opcode->name,
-                  op->err.msg);
+        SIM_CHECK(may_fail(op->opcode->name), "%s failed: %s", op->opcode->name, op->err.msg);
         return;
     }
     if (op->job != NULL && op->status == SIMOP_DONE &&
@@ -110,6 +136,8 @@ void simmodel_ended(struct simmodel *model, const struct simop *op)
         created(simmodel_need(model, op->job), op);
     } else if (str_eq(op->opcode->name, "OP_JOB_KILL")) {
         killed(simmodel_need(model, op->job), op);
+    } else if (str_eq(op->opcode->name, "OP_JOB_SCALE")) {
+        added(simmodel_need(model, op->job), op);
     }
 }
 
@@ -163,6 +191,9 @@ void simmodel_check(const struct simmodel *model)
         }
     }
     for (task = simcheck_active(model->check); task != NULL; task = task->next) {
+        if (simcrons_is(task->job)) {
+            continue;
+        }
         entry = simmodel_find(model, task->job);
         SIM_CHECK(entry != NULL && task->instance < MAX_INSTANCES &&
                       entry->instances[task->instance].want != WANT_NO,
@@ -181,6 +212,7 @@ struct simmodel *simmodel_new(struct simtree *tree, const struct simcheck *check
     model->ops = ops;
     model->quiet = quiet;
     simupdates_begin(model);
+    simcrons_begin(model);
     return model;
 }
 
@@ -189,6 +221,7 @@ void simmodel_free(struct simmodel *model)
     struct entry *entry, *next;
 
     simupdates_end(model);
+    simcrons_end(model);
     HASH_ITER(hh, model->entries, entry, next)
     {
         HASH_DEL(model->entries, entry);

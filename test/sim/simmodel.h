@@ -30,5 +30,7 @@ bool simmodel_is_updating(const struct simmodel *model);
 /* How many updates have come to this end. */
 uint64_t simmodel_updates(const struct simmodel *model, const char *status);
 
+uint64_t simmodel_launches(const struct simmodel *model);
+
 /* Once nothing moves any more: does the store hold what the users have a right to? */
 void simmodel_check(const struct simmodel *model);

@@ -28,6 +28,8 @@ struct simmodel {
     const struct simops *ops;
     bool quiet;
     struct entry *entries;
+    struct launch *launches; /* Of cron jobs. */
+    uint64_t n_launches;
     uint64_t forward, back, aborted, failed;
 };
 
@@ -40,3 +42,8 @@ void simupdates_end(struct simmodel *model);
 
 /* Was the entry's update there before this time? */
 bool simupdates_older(const struct entry *entry, uint64_t at_ms);
+
+/* Follows the launches of cron jobs, whose names begin with c. */
+void simcrons_begin(struct simmodel *model);
+void simcrons_end(struct simmodel *model);
+bool simcrons_is(const char *job);

@@ -313,6 +313,19 @@ bool simops_is_pending(const struct simops *ops, const char *job)
     return false;
 }
 
+bool simops_is_asked(const struct simops *ops, const char *opcode)
+{
+    const struct simop *op;
+
+    DL_FOREACH(ops->list, op)
+    {
+        if (str_eq(op->opcode->name, opcode)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 const struct simop *simops_find(const struct simops *ops, const char *id)
 {
     const struct simop *op;

@@ -55,6 +55,8 @@ size_t simops_pending(const struct simops *ops);
 /* Of this job; NULL: of any. */
 bool simops_is_pending(const struct simops *ops, const char *job);
 
+/* Is one of this opcode under way? */
+bool simops_is_asked(const struct simops *ops, const char *opcode);
 /* NULL when it is over. */
 const struct simop *simops_find(const struct simops *ops, const char *id);
 

@@ -188,11 +188,138 @@ static void ask_about_update(const struct simusers *users, const char *key)
     }
 }
 
+static void ask_restart(const struct simusers *users, const char *key)
+{
+    json_t *instances = sim_chance(400) ? some_instances(4) : json_null();
+
+    simops_ask_take(users->ops,
+                    json_pack("{s:s, s:s, s:o, s:i, s:i, s:i, s:i}", "op", "OP_JOB_RESTART", "key",
+                              key, "instances", instances, "batch_size", (int)sim_between(1, 4),
+                              "watch_secs", (int)sim_between(0, 30), "max_per_instance_failures",
+                              (int)sim_between(0, 2), "max_total_failures",
+                              (int)sim_between(0, 2)));
+}
+
+static void ask_add(const struct simusers *users, const char *key)
+{
+    for (int i = 45; i < 64; i++) {
+        if (simcheck_instance(users->check, key, i) != NULL) {
+            return; /* The model has an end. */
+        }
+    }
+    simops_ask_take(users->ops,
+                    json_pack("{s:s, s:s, s:i, s:i}", "op", "OP_JOB_SCALE", "key", key, "instance",
+                              (int)sim_between(0, 3), "count", (int)sim_between(1, 3)));
+}
+
+static void ask_node(const struct simusers *users)
+{
+    CLEANUP(mem_freep) char *node = str_printf("n%zu", (size_t)(sim_rand() % users->n_nodes));
+
+    switch (sim_rand() % 4) {
+    case 0:
+        simops_ask_take(users->ops,
+                        json_pack("{s:s, s:s, s:I, s:i, s:i}", "op", "OP_NODE_EVACUATE", "node",
+                                  node, "timeout_ms",
+                                  (json_int_t)(sim_chance(500) ? sim_between(0, 600 * 1000)
+                                                               : sim_between(0, 7200 * 1000)),
+                                  "percentage", (int)sim_between(50, 100), "duration_secs",
+                                  (int)sim_between(0, 300)));
+        break;
+    case 1:
+        simops_ask_take(users->ops, json_pack("{s:s, s:s, s:s}", "op", "OP_NODE_SET_PARAMS", "node",
+                                              node, "mode", "cordoned"));
+        break;
+    default:
+        simops_ask_take(users->ops, json_pack("{s:s, s:s, s:s}", "op", "OP_NODE_SET_PARAMS", "node",
+                                              node, "mode", "active"));
+        break;
+    }
+}
+
+static char *a_cron(void)
+{
+    return str_printf("sim/www/prod/c%u", (unsigned)(sim_rand() % 2));
+}
+
+static void ask_cron(const struct simusers *users)
+{
+    static const char *const schedules[] = { "* * * * *", "*/2 * * * *", "*/7 * * * *",
+                                             "0-30 * * * *" };
+    CLEANUP(mem_freep) char *key = a_cron();
+    json_t *config;
+
+    switch (sim_rand() % 5) {
+    case 0:
+    case 1:
+        config = a_config(users, key, false, false);
+        json_put_int(config, "instances", (int64_t)sim_between(1, 4));
+        json_put_str(config, "cron_schedule", schedules[sim_rand() % 4]);
+        json_put_str(config, "cron_collision_policy",
+                     sim_chance(500) ? "KILL_EXISTING" : "CANCEL_NEW");
+        simops_ask_take(users->ops,
+                        json_pack("{s:s, s:o}", "op",
+                                  sim_chance(600) ? "OP_CRON_ADD" : "OP_CRON_SET_PARAMS", "job",
+                                  config));
+        break;
+    case 2:
+        simops_ask_take(users->ops, json_pack("{s:s, s:s}", "op", "OP_CRON_START", "key", key));
+        break;
+    case 3:
+        ask_kill(users, key);
+        break;
+    default:
+        simops_ask_take(users->ops, json_pack("{s:s, s:s}", "op", "OP_CRON_REMOVE", "key", key));
+        break;
+    }
+}
+
+void simusers_begin(const struct simusers *users)
+{
+    if (sim_chance(200)) {
+        return; /* No quota: nothing of the tier preferred. */
+    }
+    bool large = sim_chance(500);
+
+    simops_ask_take(users->ops,
+                    json_pack("{s:s, s:s, s:i, s:I, s:I}", "op", "OP_QUOTA_SET", "role", "www",
+                              "cpu", large ? 1000 : (int)sim_between(2, 20), "ram_bytes",
+                              (json_int_t)(large ? 1000 : sim_between(1, 10)) * 1024 * MIB,
+                              "disk_bytes",
+                              (json_int_t)(large ? 1000 : sim_between(1, 10)) * 1024 * MIB));
+}
+
+bool simusers_end_crons(const struct simusers *users, struct simtree *tree)
+{
+    bool over = true;
+
+    for (int i = 0; i < 2; i++) {
+        CLEANUP(mem_freep) char *path = str_printf("/davit/cron/www:prod:c%d", i);
+        CLEANUP(mem_freep) char *key = str_printf("sim/www/prod/c%d", i);
+
+        if (simtree_find(tree, path) != NULL) {
+            over = false;
+            if (!simops_is_asked(users->ops, "OP_CRON_REMOVE")) {
+                simops_ask_take(users->ops,
+                                json_pack("{s:s, s:s}", "op", "OP_CRON_REMOVE", "key", key));
+            }
+        }
+    }
+    return over;
+}
+
 void simusers_ask(const struct simusers *users)
 {
     CLEANUP(mem_freep) char *key = a_job(users);
 
-    if (sim_chance(users->updating) && (simmodel_wants(users->model, key) || sim_chance(100))) {
+    if (sim_chance(users->moving)) {
+        ask_node(users);
+    } else if (sim_chance(users->timing)) {
+        ask_cron(users);
+    } else if (sim_chance(users->handling) && simmodel_wants(users->model, key)) {
+        (sim_chance(500) ? ask_restart : ask_add)(users, key);
+    } else if (sim_chance(users->updating) &&
+               (simmodel_wants(users->model, key) || sim_chance(100))) {
         ask_about_update(users, key);
     } else if (!simmodel_wants(users->model, key) || sim_chance(50)) {
         ask_create(users, key);

@@ -31,7 +31,7 @@ enum {
     MAX_STEPS = 3 * 1000 * 1000,
     STILL_MS = 12 * 60 * 1000,        /* Longer than any time limit or penalty. */
     PATIENCE_MS = 2 * 60 * 60 * 1000, /* Updates that take longer are aborted. */
-    SETTLE_MS = 6 * 60 * 60 * 1000,
+    SETTLE_MS = 40 * 60 * 60 * 1000,
 };
 
 struct world {
@@ -297,6 +297,18 @@ static void check_stuck(const struct world *world)
     sim_fail("all tasks run and an update does not end");
 }
 
+static bool is_draining(const struct world *world)
+{
+    const struct simcheck_node *node;
+
+    for (node = simcheck_nodes(world->check); node != NULL; node = node->hh.next) {
+        if (str_eq(node->mode, "draining")) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void on_tick(void *arg)
 {
     *(struct sim_event **)arg = NULL;
@@ -335,7 +347,8 @@ static void settle(struct world *world)
             heal(world);
         }
         still_ms += 60 * 1000;
-        if (simcheck_writes(world->check) != writes || simops_pending(world->ops) > 0 ||
+        if (!simusers_end_crons(&world->users, world->tree) || is_draining(world) ||
+            simcheck_writes(world->check) != writes || simops_pending(world->ops) > 0 ||
             leader(world) == NULL) {
             writes = simcheck_writes(world->check);
             still_ms = 0;
@@ -391,6 +404,13 @@ static void check_end(const struct world *world)
         if (task->status == TASK_PENDING) {
             check_room(world, task);
         }
+    }
+    for (task = simcheck_active(world->check); task != NULL; task = task->next) {
+        const struct simcheck_node *node =
+            task->node != NULL ? simcheck_node(world->check, task->node) : NULL;
+
+        SIM_CHECK(node == NULL || !str_eq(node->mode, "drained"),
+                  "task %s is on %s, which is drained", task->id, task->node);
     }
     for (size_t i = 0; i < world->n_agents; i++) {
         const char *stray = simagent_stray(world->agents[i]);
@@ -465,7 +485,10 @@ static void make(struct world *world)
                                       .n_nodes = world->n_agents,
                                       .tasks_die = world->tasks_die,
                                       .choosy = some(400, 1000),
-                                      .updating = some(300, 900) };
+                                      .updating = some(300, 900),
+                                      .moving = some(500, 200),
+                                      .handling = some(500, 400),
+                                      .timing = some(700, 300) };
     options.tree = world->tree;
     options.ops = world->ops;
     for (size_t i = 0; i < MASTERS; i++) {
@@ -477,6 +500,7 @@ static void make(struct world *world)
         make_agent(world, i);
     }
     simtree_listen(world->tree, on_commit, world);
+    simusers_begin(&world->users);
     world->action = sim_after(sim_between(1, 5000), NULL, on_action, world, "action");
     sim_trace("---- seed %llu: %zu nodes, %u actions, of 1000: masters %u nodes %u tasks %u, a "
               "kill every %u writes",
@@ -524,6 +548,9 @@ uint64_t simworld_run(uint64_t seed, struct simworld_tally *tally)
     tally->back += simmodel_updates(world.model, "ROLLED_BACK");
     tally->aborted += simmodel_updates(world.model, "ABORTED");
     tally->failed += simmodel_updates(world.model, "FAILED");
+    tally->launches += simmodel_launches(world.model);
+    tally->draining += simcheck_moves(world.check, TASK_DRAINING);
+    tally->restarting += simcheck_moves(world.check, TASK_RESTARTING);
     tally->preempted += simcheck_moves(world.check, TASK_PREEMPTING);
     unmake(&world);
     sim_end();

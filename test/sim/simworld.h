@@ -9,7 +9,7 @@ struct simworld_tally {
     uint64_t histories, steps, actions, writes, virtual_ms;
     uint64_t terms, kills, reloads; /* Of masters; comparisons of memory with the store. */
     uint64_t tasks, lost, partitioned;
-    uint64_t preempted, forward, back, aborted, failed;
+    uint64_t launches, draining, restarting, preempted, forward, back, aborted, failed;
     uint64_t operations, disappeared;
 };
 
