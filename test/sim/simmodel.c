@@ -113,7 +113,8 @@ static void added(struct entry *entry, const struct simop *op)
 static bool may_fail(const char *opcode)
 {
     return str_starts(opcode, "OP_JOB_UPDATE") || str_eq(opcode, "OP_JOB_RESTART") ||
-           str_eq(opcode, "OP_NODE_EVACUATE") || str_starts(opcode, "OP_CRON");
+           str_eq(opcode, "OP_JOB_SCALE") || str_eq(opcode, "OP_NODE_EVACUATE") ||
+           str_starts(opcode, "OP_CRON");
 }
 
 void simmodel_ended(struct simmodel *model, const struct simop *op)
