@@ -146,8 +146,7 @@ class Planner:
                 raise InvalidConfig(
                     "Task is invalid: Task has invalid plan: Invalid process dependencies!")
             for before, then in zip(chain, chain[1:]):
-                if before != then:
-                    self.after[then].add(before)
+                self.after[then].add(before)
         for name in names:
             for before in sorted(self.after[name]):
                 if flags[before][0]:

@@ -79,6 +79,8 @@ CASES = [
     # Plans.
     ("J(task=T(P('a'), P('b'), constraints=order('a', 'b') + order('b', 'a')))", 3,
      PLAN + "Cycles detected in the task schedule!"),
+    ("J(task=T(P('a'), constraints=order('a', 'a')))", 3,
+     PLAN + "Cycles detected in the task schedule!"),
     ("J(task=T(P('a'), constraints=order('a', 'zz')))", 3, PLAN + "Invalid process dependencies!"),
     ("J(task=T(P('a'), P('b', final=True), constraints=order('a', 'b')))", 3,
      PLAN + "Invalid process dependencies!"),
