@@ -28,6 +28,7 @@ class Watcher(object):
     def pre_start_job_update(self, config, message, instances=None, metadata=None):
         say(event='pre_start', name=config.name(), message=message, instances=instances,
             metadata=sorted(metadata))
+        if MODE == 'change': config.add_metadata('changed', 'by a hook')
         return MODE != 'veto'
     def post_start_job_update(self, result, config, message, instances=None, metadata=None):
         say(event='post_start', code=result.responseCode)
@@ -230,6 +231,9 @@ def test_client_hooks_around_a_start(cluster, run, made):
            "metadata": ["org.apache.aurora.client.update_id"]}
     assert hook_log(cluster) == [pre, pre, {"event": "post_start", "code": 1}]
     status(cluster, key, "ROLLED_FORWARD")
+    run("update", "start", "--wait", key, "jobs.aurora", CONTACT="x", MODE="change", check=True)
+    assert cluster.tasks(key, active=True)[0]["metadata"] == [
+        {"key": "changed", "value": "by a hook"}]
     start_slow(run, key)
     hook_log(cluster)
     run("update", "start", key, "jobs.aurora", CONTACT="y")

@@ -36,7 +36,7 @@ static const char exit_codes[] =
     "1    refused by a client hook, or a check that the Aurora client dies on\n"
     "2    bad usage: options, job key, instance range\n"
     "3    the configuration is wrong, or the cluster is unknown\n"
-    "4    the command failed (a create that was rejected, errors while killing)\n"
+    "4    the command failed (a create was rejected, a restart gave up, an update rolled back)\n"
     "6    nothing matched, or a parameter is wrong\n"
     "7    the master cannot be reached\n"
     "9    not done in time\n"
@@ -44,7 +44,7 @@ static const char exit_codes[] =
     "12   refused by a hook of the operation\n"
     "13   conflicts with the present state\n"
     "14   no such object\n"
-    "20   anything else that went wrong\n"
+    "20   anything else that went wrong (an update was aborted or failed)\n"
     "30   not authenticated, or not allowed\n"
     "130  interrupted\n";
 
