@@ -234,3 +234,46 @@ def test_the_owner_of_a_role_works_on_its_own_jobs_only(tmp_path, store):
                 ({"op": "OP_TEST_DELAY", "duration": 1}, "(none)")):
             status, answer = post(**opcode)
             assert status == 403 and word in answer["detail"], (opcode, answer)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("point", ["master.node.before:3", "master.node.after:3", "master.node.before:4",
+                                   "master.node.after:4", "master.task.before:5", "master.task.after:5",
+                                   "master.task.before:7", "master.task.after:7"])
+def test_a_drain_that_dies_at_a_write_is_carried_on(tmp_path, store, point):
+    """Needs a build with -Dfaults=true for the points to be there; says so otherwise."""
+    one, two = Master(tmp_path, store, env={"DAVIT_CRASH_AT": point}), Master(tmp_path, store)
+    with FakeAgent(store, "one") as left, contextlib.ExitStack() as stack:
+        with masters(one):
+            started(one, left, instances=3)
+            right = stack.enter_context(FakeAgent(store, "two"))
+            wait_until("both are known", lambda: len(one.get("/v1/nodes")["items"]) == 2)
+            with contextlib.suppress(OSError):
+                evacuate(one)
+            try:
+                for _ in range(100):
+                    left.stop_all()
+                    right.run_all()
+                    if one.process.poll() is not None:
+                        break
+                    with contextlib.suppress(OSError, http.client.HTTPException):
+                        if node(one)["mode"] == "drained":
+                            break
+                wait_until("it dies", lambda: one.process.poll() is not None, 3)
+            except AssertionError:
+                pytest.skip("this build has no crash points (-Dfaults=true), or the drain never passed this one")
+        with masters(two):
+            begun = node(two)["drain"] is not None
+            if not begun:
+                evacuate(two)  # It died before anything of it was durable.
+
+            def drained():
+                left.stop_all()
+                right.run_all()
+                return node(two)["mode"] == "drained" and two.states() == ["RUNNING"] * 3
+            wait_until("drained by the next master", drained)
+            tasks = two.tasks(active="true")
+            assert {task["node"] for task in tasks} == {"two"}
+            assert sorted(task["instance"] for task in tasks) == [0, 1, 2]
+            wait_until("nothing is left behind", lambda: not left.intents())
+            assert set(right.intents()) == {task["id"] for task in tasks}
