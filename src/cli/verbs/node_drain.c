@@ -240,8 +240,9 @@ static void show(const struct draining *draining, const struct progress *progres
 {
     CLEANUP_BUF text = { 0 };
 
-    buf_addf(&text, "draining: %d of %d nodes drained, %" PRId64 " instances left",
-             progress->drained, draining->call->n_operands, progress->left);
+    buf_addf(&text, "draining: %d of %d nodes drained, %" PRId64 " %s left", progress->drained,
+             draining->call->n_operands, progress->left,
+             progress->left == 1 ? "instance" : "instances");
     if (progress->waiting > 0) {
         buf_addf(&text, ", %" PRId64 " wait for the SLA of their jobs", progress->waiting);
     }

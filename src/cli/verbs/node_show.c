@@ -70,6 +70,8 @@ static void print_attributes(const json_t *node)
 
 static void print_drain(const json_t *drain)
 {
+    long long waiting = (long long)json_int_or(drain, "waiting_for_sla", 0);
+    long long asking = (long long)json_int_or(drain, "waiting_for_coordinator", 0);
     char when[CLOCK_UTC_SIZE];
 
     if (!json_is_object(drain)) {
@@ -81,9 +83,10 @@ static void print_drain(const json_t *drain)
     (void)printf(", forced at %s\n", when);
     line("  by", json_str_or(drain, "user", "-"));
     line("  reason", json_str_or(drain, "reason", "-"));
-    (void)printf("  %-10s %lld for the SLA of their jobs, %lld for a coordinator\n", "waiting",
-                 (long long)json_int_or(drain, "waiting_for_sla", 0),
-                 (long long)json_int_or(drain, "waiting_for_coordinator", 0));
+    if (waiting + asking > 0) {
+        (void)printf("  %-10s %lld for the SLA of their jobs, %lld for a coordinator\n", "waiting",
+                     waiting, asking);
+    }
 }
 
 static void print_agent(const json_t *node)
@@ -97,7 +100,8 @@ static void print_agent(const json_t *node)
     line("agent", json_str_or(agent, "version", "?"));
     line("kill ladder", json_str_or(agent, "rung", "?"));
     line("store", json_str_or(agent, "store", "?"));
-    (void)printf("%-12s %lld\n", "hooks", (long long)json_int_or(agent, "hooks_running", 0));
+    (void)printf("%-12s %lld running\n", "hooks",
+                 (long long)json_int_or(agent, "hooks_running", 0));
 }
 
 static void print_items(const struct cli *cli, const json_t *items)
