@@ -15,7 +15,8 @@
  * A pod's home, HOME:
  *   task.json      by the agent, before davit-pod starts (format below)
  *   sandbox/       by the agent, owned by the user of the processes, mode 0700;
- *                  logs are sandbox/.logs/<process>/<run 0,1,..>/stdout|stderr
+ *                  logs are sandbox/.logs/<process>/<run 0,1,..>/stdout|stderr, and
+ *                  older parts of a rotated one beside it: stdout.1, stdout.2, ...
  *   pod.lock       file_lock()ed by davit-pod from before its first process until it ends
  *   pod.sock       davit-pod listens; connect through /proc/self/fd/N/pod.sock,
  *                  because HOME may be longer than sun_path

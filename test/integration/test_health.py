@@ -462,7 +462,6 @@ def test_a_full_disk_is_a_failure_that_names_both_numbers(home):
     with Pod(home, [process("writer", command)], options=["--usage-every-ms=100"],
              task={"resources": {"disk_bytes": 1_000_000}}) as pod:
         wait_until("the first file is there", lambda: (pod.sandbox / "a/g").exists())
-        time.sleep(0.5)  # some looks, at what is within the limit
         assert pod.agent.wait_state("running")
         (pod.sandbox / "more").touch()
         state = pod.end()
