@@ -200,6 +200,35 @@ def test_quota(cluster, made, run):
     assert "CPU: 2.5 core(s)" in quota(run)
 
 
+def test_quota_of_updates_and_cron_jobs(cluster, made, run):
+    run("quota", "set", f"devcluster/{USER}", "2.5", "1G", "1G")
+    made("prod")  # 2 cores.
+    larger = cluster.home / "larger.aurora"
+    larger.write_text(CONFIG.replace("job('prod', cpu=1.0", "job('prod', cpu=1.5").replace(
+        "job('large', cpu=100.0)", """Job(cluster='devcluster', role=role, environment='devel',
+        name='tick', cron_schedule='0 0 1 1 *', tier='preferred', instances=1, task=Task(name='t',
+        processes=[Process(name='main', cmdline='true')],
+        resources=Resources(cpu=0.6, ram=1*MB, disk=1*MB)))"""))
+    refused = run("update", "start", cluster.key("prod"), larger, check=False)
+    assert refused.returncode == 10
+    assert "Insufficient resource quota: CPU quota exceeded by 0.50 core(s)" in refused.stderr
+    refused = run("cron", "schedule", cluster.key("tick"), larger, check=False)
+    assert refused.returncode != 0
+    assert "Insufficient resource quota: CPU quota exceeded by 0.10 core(s)" in refused.stderr
+    run("quota", "set", f"devcluster/{USER}", "--cpu", "2.6")
+    run("cron", "schedule", cluster.key("tick"), larger)
+    try:  # It counts though nothing of it runs.
+        assert "consumed:\n  CPU: 2.6 core(s)" in quota(run)
+    finally:
+        run("cron", "deschedule", cluster.key("tick"))
+    run("quota", "set", f"devcluster/{USER}", "--cpu", "3")
+    run("update", "start", cluster.key("prod"), larger)
+    try:  # From its start, though one instance after the other is replaced.
+        assert "consumed:\n  CPU: 3.0 core(s)" in quota(run)
+    finally:
+        run("update", "abort", cluster.key("prod"))
+
+
 def test_quota_hooks_get_their_variables(cluster, run):
     for phase in ("pre", "post"):
         where = cluster.dir / "hooks" / f"quota-modify-{phase}.d"
