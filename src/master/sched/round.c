@@ -29,6 +29,8 @@ struct ring {
     size_t n_sorted;
     struct wave *waves; /* One after the other in sorted. */
     size_t n_waves;
+    struct sched_node **gained;
+    size_t n_gained;
     struct sched_group **turn; /* Those that take turns now. */
     size_t n_turn;
     sched_place_fn place;
@@ -85,6 +87,7 @@ static size_t gained_nodes(struct sched *sched, struct sched_node ***ret_gained)
         if (sched->nodes[i]->gained) {
             gained[n++] = sched->nodes[i];
             sched->nodes[i]->gained = false;
+            sched->nodes[i]->changed = true;
         }
     }
     *ret_gained = gained;
@@ -132,18 +135,16 @@ static int by_served(const void *a, const void *b)
     return one->served < other->served ? -1 : 1;
 }
 
-static void revive(struct sched *sched)
+static void revive(struct sched *sched, const struct ring *ring)
 {
-    CLEANUP(mem_freep) struct sched_node **gained = NULL;
-    size_t n_gained = gained_nodes(sched, &gained);
     struct sched_group *group;
     struct sched_group *next;
     struct sched_job *job;
 
-    if (n_gained > 0 || sched->shrunk) {
+    if (ring->n_gained > 0 || sched->shrunk) {
         DL_FOREACH_SAFE(sched->stuck, group, next)
         {
-            if (may_be_placed(group, gained, n_gained)) {
+            if (may_be_placed(group, ring->gained, ring->n_gained)) {
                 DL_DELETE(sched->stuck, group);
                 DL_APPEND(sched->live, group);
                 group->stuck = false;
@@ -164,7 +165,8 @@ static void open_groups(struct sched *sched, struct ring *ring)
     struct sched_group *group;
     size_t n = 0;
 
-    revive(sched);
+    ring->n_gained = gained_nodes(sched, &ring->gained);
+    revive(sched, ring);
     DL_COUNT(sched->live, group, n);
     ring->sorted = mem_alloc((n + 1) * sizeof(struct sched_group *));
     DL_FOREACH(sched->live, group)
@@ -227,6 +229,9 @@ static void take(struct sched_group *group, struct sched_node *node)
         node->left.of[i] -= group->demand.of[i];
     }
     sched_job_count(group->job, node);
+    if (group->job->n_groups > 1) {
+        group->job->grown = group->job->sched->grown = true;
+    }
     group->n_waiting--;
 }
 
@@ -330,9 +335,16 @@ static size_t serve_tier(struct ring *ring, size_t first)
 
 /* ---- Reasons ---- */
 
+static void tell_if_other(struct sched_group *group, const char *before)
+{
+    if (strcmp(before, group->reason) != 0 && !group->told) {
+        group->told = true;
+        DL_APPEND2(group->job->sched->told, group, told_prev, told_next);
+    }
+}
+
 static void explain(struct sched_group *group)
 {
-    struct sched *sched = group->job->sched;
     char before[SCHED_REASON_SIZE];
 
     memcpy(before, group->reason, sizeof(before));
@@ -340,24 +352,49 @@ static void explain(struct sched_group *group)
     if (group->n_waiting > 0) {
         veto_explain(group);
     }
-    if (strcmp(before, group->reason) != 0 && !group->told) {
-        group->told = true;
-        DL_APPEND2(sched->told, group, told_prev, told_next);
+    tell_if_other(group, before);
+}
+
+/* A reason that another node's may be nearer than now. */
+static void explain_again(struct sched_group *group, const struct ring *ring)
+{
+    char before[SCHED_REASON_SIZE];
+
+    if (group->nearest == NULL || group->nearest->changed || group->n_waiting == 0 ||
+        (group->job->grown && group->rules.n_limits > 0)) {
+        explain(group);
+        return;
     }
+    memcpy(before, group->reason, sizeof(before));
+    for (size_t i = 0; i < ring->n_gained; i++) {
+        veto_explain_by(group, ring->gained[i]);
+    }
+    tell_if_other(group, before);
 }
 
 static void explain_all(struct sched *sched, const struct ring *ring)
 {
     struct sched_group *group;
+    struct sched_job *job;
 
     for (size_t i = 0; i < ring->n_sorted; i++) {
         explain(ring->sorted[i]);
     }
-    if (sched->worse) {
+    if (sched->worse || sched->grown) {
         sched->worse = false;
         DL_FOREACH(sched->stuck, group)
         {
-            explain(group);
+            explain_again(group, ring);
+        }
+    }
+    for (size_t i = 0; i < ring->n_gained; i++) {
+        ring->gained[i]->changed = false;
+    }
+    if (sched->grown) {
+        sched->grown = false;
+        DL_FOREACH(sched->jobs, job)
+        {
+            job->grown = false;
         }
     }
 }
@@ -375,5 +412,6 @@ struct sched_result sched_round(struct sched *sched, sched_place_fn place, void 
     free(ring.sorted);
     free(ring.waves);
     free(ring.turn);
+    free(ring.gained);
     return (struct sched_result){ ring.n_placed, ring.n_sorted };
 }

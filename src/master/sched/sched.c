@@ -150,6 +150,7 @@ struct sched_group *sched_group_add(struct sched_job *job, const struct sched_as
     group->served = ++job->sched->stamp; /* Behind all that came before. */
     attrs_compile(job->sched->attrs, ask->constraints, ask->n_constraints, &group->rules);
     DL_APPEND(job->sched->live, group);
+    job->n_groups++;
     return group;
 }
 
@@ -166,6 +167,7 @@ void sched_group_remove(struct sched_group *group)
     } else {
         DL_DELETE(sched->live, group);
     }
+    group->job->n_groups--;
     candidates_fini(&group->candidates);
     attr_rules_fini(&group->rules);
     free(group->role);

@@ -13,7 +13,8 @@ struct sched_node {
     uint32_t id; /* From 1; nodes[id - 1]. */
     void *data;
     bool up;
-    bool gained; /* There may be room for what did not fit at the last round. */
+    bool gained;  /* There may be room for what did not fit at the last round. */
+    bool changed; /* Was gained when the present round began. */
     enum sched_mode mode;
     struct sched_amounts left; /* Without what slots hold. */
     struct sched_amounts held;
@@ -26,6 +27,7 @@ struct sched_job {
     struct tally by_pair; /* Of attributes. */
     unsigned n_groups;
     bool shrunk; /* Counted anew since the last round: limits may have room. */
+    bool grown;  /* In this round, with other groups that may wait: limits may be reached. */
     struct sched_job *prev, *next;
 };
 
@@ -49,7 +51,9 @@ struct sched_group {
     struct sched_slot *slots;
     size_t n_slots;
     struct wave *wave;
-    bool told; /* In sched.told. */
+    bool told;                        /* In sched.told. */
+    const struct sched_node *nearest; /* Whose reason it has; NULL: no node is up. */
+    double nearest_score;
     char reason[SCHED_REASON_SIZE];
     struct sched_group *prev, *next;
     struct sched_group *told_prev, *told_next;
@@ -65,7 +69,7 @@ struct sched {
     struct sched_group *told;  /* Whose reason became another. */
     uint64_t stamp;
     bool worse;                 /* A node went, or is of another mode: reasons may be others. */
-    bool shrunk;                /* Some job has. */
+    bool shrunk, grown;         /* Some job has. */
     struct heap_entry *scratch; /* n_nodes of them, for candidates.c. */
 };
 
@@ -77,8 +81,10 @@ void round_slot_release(struct sched_group *group, struct sched_slot *slot);
 
 /* What is left of node for this group, its own slot there counted. */
 bool veto_none(const struct sched_group *group, const struct sched_node *node);
-/* Fills group->reason. */
+/* Fills group->reason, from all nodes. */
 void veto_explain(struct sched_group *group);
+/* The same from the reason that it has, when only this node changed and is not its nearest. */
+void veto_explain_by(struct sched_group *group, const struct sched_node *node);
 /* Less is fuller, on a scale common to all kinds. */
 double veto_left_over(const struct sched_amounts *left, const struct sched_amounts *demand);
 bool veto_fits(const struct sched_amounts *left, const struct sched_amounts *demand);

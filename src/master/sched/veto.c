@@ -146,24 +146,39 @@ static void describe(struct sched_group *group, const struct sched_node *node)
     }
 }
 
+static double score_if_up(const struct sched_group *group, const struct sched_node *node)
+{
+    return node->up ? score_of(group, node) : DBL_MAX;
+}
+
 void veto_explain(struct sched_group *group)
 {
     const struct sched *sched = group->job->sched;
-    const struct sched_node *nearest = NULL;
-    double lowest = DBL_MAX;
 
+    group->nearest = NULL;
+    group->nearest_score = DBL_MAX;
     for (uint32_t i = 0; i < sched->n_nodes; i++) {
-        const struct sched_node *node = sched->nodes[i];
-        double score = node->up ? score_of(group, node) : DBL_MAX;
+        double score = score_if_up(group, sched->nodes[i]);
 
-        if (score < lowest) {
-            lowest = score;
-            nearest = node;
+        if (score < group->nearest_score) {
+            group->nearest_score = score;
+            group->nearest = sched->nodes[i];
         }
     }
-    if (nearest == NULL) {
+    if (group->nearest == NULL) {
         (void)snprintf(group->reason, sizeof(group->reason), "%s", SCHED_NO_NODE);
     } else {
-        describe(group, nearest);
+        describe(group, group->nearest);
+    }
+}
+
+void veto_explain_by(struct sched_group *group, const struct sched_node *node)
+{
+    double score = score_if_up(group, node);
+
+    if (score < group->nearest_score) {
+        group->nearest_score = score;
+        group->nearest = node;
+        describe(group, node);
     }
 }
