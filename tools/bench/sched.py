@@ -45,7 +45,7 @@ def row(what, value, note=""):
 
 
 def pure(args):
-    print("\nthe scheduler alone (medians)")
+    print("\nthe scheduler alone (medians; processor time of its one thread)")
     runs = {}
     for _ in range(args.runs):
         out = subprocess.run([build_dir() / "src/master/bench_sched", str(args.nodes),

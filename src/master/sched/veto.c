@@ -26,6 +26,14 @@ static const double RANGE[SCHED_N_KINDS] = {
     [SCHED_PORTS] = 1000,
 };
 
+/* For the one sum that is made for each pair of a group and a node: no division. */
+static const double SHARE[SCHED_N_KINDS] = {
+    [SCHED_CPU] = 1 / 16e6,
+    [SCHED_RAM] = 1 / (24.0 * 1024 * 1024 * 1024),
+    [SCHED_DISK] = 1 / (450.0 * 1024 * 1024 * 1024),
+    [SCHED_PORTS] = 1 / 1000.0,
+};
+
 static const char *const KIND[SCHED_N_KINDS] = {
     [SCHED_CPU] = "CPU",
     [SCHED_RAM] = "RAM",
@@ -84,7 +92,7 @@ double veto_left_over(const struct sched_amounts *left, const struct sched_amoun
     double sum = 0;
 
     for (int i = 0; i < SCHED_N_KINDS; i++) {
-        sum += (double)(left->of[i] - demand->of[i]) / RANGE[i];
+        sum += (double)(left->of[i] - demand->of[i]) * SHARE[i];
     }
     return sum;
 }
