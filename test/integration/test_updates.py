@@ -536,3 +536,42 @@ def test_sla_aware_ends_only_what_the_coordinator_lets_go(c):
     assert marks(c, new, 2) == now
     server.shutdown()
     server.server_close()
+
+
+def test_the_list_is_filtered_and_the_newest_is_first(c):
+    one, two = job("list-one", instances=1), job("list-two", instances=1)
+    ids = []
+    for config in (one, two):
+        create(c, config)
+        uid = start(c, {**config, "contact": "x@y"})
+        wait_status(c, uid, "ROLLED_FORWARD")
+        ids.append(uid)
+
+    def listed(query):
+        return [u["id"] for u in c.api("GET", f"/v1/updates?{query}")["items"] if u["id"] in ids]
+    glob = f"devcluster/{USER}/devel/list-*"
+    assert listed(f"job={glob}") == ids[::-1] == listed("") == listed("status=succeeded")
+    assert listed(f"job={key_of(one)},{key_of(two)}&status=rolled_forward") == ids[::-1]
+    assert listed(f"job={key_of(one)}") == ids[:1]
+    assert listed(f"user={USER}") == ids[::-1] and listed("user=nobody") == []
+    assert listed("active=true") == [] == listed("status=failed,blocked")
+    assert listed("active=false") == ids[::-1]
+    for bad in ("status=SOON", "active=maybe", "limit=0", "job=a/b/c/d/e"):
+        with pytest.raises(Answer) as e:
+            c.api("GET", f"/v1/updates?{bad}")
+        assert e.value.status == 400, bad
+
+
+def test_a_long_poll_is_answered_by_the_next_change(c):
+    create(c, job("polled", instances=1))
+    new = job("polled", instances=1, mark="new", settings={"watch_secs": 1})
+    uid = start(c, new)
+    got, seen = update(c, uid), []
+    end = time.monotonic() + 20
+    while got["active"] and time.monotonic() < end:
+        got = c.api("GET", f"/v1/updates/{uid}?since={got['revision']}&wait=10000")
+        seen.append(got["status"])
+    assert seen[-1] == "ROLLED_FORWARD"
+    with pytest.raises(Answer) as e:
+        c.api("GET", f"/v1/updates/{uuid.uuid4()}")
+    assert e.value.status == 404

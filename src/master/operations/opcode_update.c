@@ -8,6 +8,7 @@
  */
 #include "base/json.h"
 #include "base/str.h"
+#include "master/cron/crons.h"
 #include "master/operations/opcode_common.h"
 #include "master/operations/opcode_env.h"
 #include "master/operations/opcode_step.h"
@@ -97,6 +98,10 @@ static int start_decode(const struct opcode_ref *ref, struct start *start, struc
 static int may_start(const struct opcode_ref *ref, const struct updates_request *request,
                      struct err *err)
 {
+    if (crons_find(ref->env->crons, request->config->key_text) != NULL) {
+        return err_set(err, ERR_CONFIG,
+                       "Cron jobs may only be created/updated by calling scheduleCronJob.");
+    }
     if (updates_check(ref->env->updates, request, err) < 0) {
         return err->code;
     }

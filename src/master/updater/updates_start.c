@@ -17,6 +17,8 @@
 #include <string.h>
 #include <utlist.h>
 
+enum { MAX_CONFIGS_BYTES = 400 * 1024 };
+
 /* ---- Asked before ---- */
 
 static const char *client_id(const json_t *metadata)
@@ -33,6 +35,12 @@ static const char *client_id(const json_t *metadata)
     return NULL;
 }
 
+static bool began(const struct update *update, const struct updates_request *request)
+{
+    return request->op_id != NULL && str_eq(update->op_id, request->op_id) &&
+           strcmp(update->configs[update->target], request->config->hash) == 0;
+}
+
 /* The update that this very request began, should its answer have been lost. */
 static const struct update *find_same(const struct updates *updates,
                                       const struct updates_request *request)
@@ -45,7 +53,7 @@ static const struct update *find_same(const struct updates *updates,
         const struct update *update = entry->update;
 
         if (strcmp(update->job, request->config->key_text) == 0 &&
-            (str_eq(update->op_id, request->op_id) ||
+            (began(update, request) ||
              (wanted != NULL && str_eq(client_id(update->metadata), wanted)))) {
             return update;
         }
@@ -81,6 +89,25 @@ static int check_metadata(const json_t *metadata, struct err *err)
     return 0;
 }
 
+/* The job's document has to hold all configurations until the update is over. */
+static int check_size(const struct state_job *job, const struct job *config, struct err *err)
+{
+    const struct state_config *other;
+    size_t bytes = json_dumpb(config->doc, NULL, 0, JSON_COMPACT);
+
+    for (other = job->configs; other != NULL; other = other->hh.next) {
+        bytes += strcmp(other->job->hash, config->hash) != 0 ? other->bytes : 0;
+    }
+    if (bytes > MAX_CONFIGS_BYTES) {
+        return err_set(err, ERR_TOOBIG,
+                       "The job's instances have too many large configurations: with the new one "
+                       "they have %zu bytes, more than %d. Update all instances to one of them "
+                       "first.",
+                       bytes, MAX_CONFIGS_BYTES);
+    }
+    return 0;
+}
+
 static int check_job(const struct updates *updates, const struct job *config, struct err *err)
 {
     const struct state_job *job = state_job_find(updates->state, config->key_text);
@@ -112,7 +139,7 @@ static int check_job(const struct updates *updates, const struct job *config, st
                        "ROLL_FORWARD_AWAITING_PULSE, ROLL_BACK_AWAITING_PULSE",
                        active->id, update_status_name(active->status));
     }
-    return 0;
+    return check_size(job, config, err);
 }
 
 int updates_diff(const struct updates *updates, const struct job *config,
