@@ -53,6 +53,7 @@ static const char environment[] =
     "XDG_STATE_HOME       davit up keeps its clusters below it (default ~/.local/state)\n"
     "XDG_CONFIG_HOME      davit/clusters.json below it is read too (default ~/.config)\n"
     "BROWSER              programs that show a page, between colons; %s is its address\n"
+    "DIFF_VIEWER          program that shows two files, for job diff (a unified diff)\n"
     "NO_COLOR             no colour; CLICOLOR_FORCE=1: colour also without a terminal\n"
     "DAVIT_LOG            error, warn, info or debug\n"
     "DAVIT_LOG_FORMAT     text or json\n"
