@@ -255,6 +255,9 @@ static const char *collision(const struct opcode_ref *ref, const struct cron_ent
 {
     const struct state_job *job = opcode_common_find(ref);
 
+    if (crons_launched_by(ref->env->crons, entry, ref->op_id)) {
+        return "NONE"; /* By itself, before its worker was replaced. */
+    }
     if (entry->launched_ms >= ref->asked_ms && ref->asked_ms > 0) {
         return "IGNORED";
     }
@@ -307,9 +310,6 @@ static bool start_is_over(struct opcode_step *step, struct err *err)
     const struct state_job *job = state_job_find(step->state, step->job);
     struct cron_entry *entry = find(ref);
 
-    if (entry != NULL && crons_launched_by(ref->env->crons, entry, ref->op_id)) {
-        return true; /* Before its davit-op's worker was replaced. */
-    }
     if (job != NULL && state_job_active(job) > 0) {
         return false;
     }
@@ -346,12 +346,13 @@ static void start_work(struct opcode_work *work)
     const char *action = entry != NULL ? collision(ref, entry) : "NONE";
 
     json_put_str(step->result, "job", step->job);
+    json_put_str(step->result, "action", action);
     step->on_durable = start_durable;
     if (entry != NULL && crons_launched_by(ref->env->crons, entry, ref->op_id)) {
+        json_put_int(step->result, "instances", entry->config->instances);
         opcode_step_wait(step, NULL);
         return;
     }
-    json_put_str(step->result, "action", action);
     if (str_eq(action, "IGNORED") || str_eq(action, "CANCEL_NEW")) {
         json_put_str(step->result, "message",
                      str_eq(action, "IGNORED")
