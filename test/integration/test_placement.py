@@ -5,12 +5,15 @@ One cluster of three nodes for the whole file.  Contract: aurora.md 4.2, 4.6, 4.
 (OP_QUOTA_SET).
 """
 import collections
+import contextlib
 import json
+import os
+import signal
 import subprocess
 
 import pytest
 
-from cluster import Cluster, USER
+from cluster import Answer, Cluster, USER
 import servers
 from servers import build_dir
 
@@ -18,10 +21,10 @@ CONFIG = """
 import getpass
 role = getpass.getuser()
 
-def job(name, cpu=0.1, instances=1, **kw):
+def job(name, cpu=0.1, instances=1, cmd='exec sleep 1000', **kw):
     return Service(cluster='devcluster', role=kw.pop('role', role), environment='devel', name=name,
                    instances=instances, task=Task(
-                       name='t', processes=[Process(name='main', cmdline='exec sleep 1000')],
+                       name='t', processes=[Process(name='main', cmdline=cmd)],
                        resources=Resources(cpu=cpu, ram=4*MB, disk=4*MB), finalization_wait=2),
                    **kw)
 
@@ -37,6 +40,7 @@ jobs = [
     job('large', cpu=100.0),
     job('everyone', cpu=0.1, instances=40),
     job('filler', cpu=3.9, instances=2),
+    job('stubborn', cpu=3.9, instances=2, cmd="trap '' TERM; while :; do sleep 0.1; done"),
     job('wanted', cpu=3.0, tier='preferred', constraints={'rack': 'a'}),
     job('prod', cpu=1.0, instances=2, tier='preferred'),
     job('prodown', cpu=1.0, tier='preferred', constraints={'dedicated': role + '/own'}),
@@ -283,3 +287,24 @@ def test_preemption(cluster, made, run):
     # Nobody may preempt it in turn, however long the victim waits.
     run("job", "killall", "--no-batching", wanted)
     wait_until(lambda: all(t["state"] == "RUNNING" for t in tasks(cluster, filler)), 30)
+
+
+def test_preemption_survives_its_master(cluster, made, run):
+    """Victims that were asked to go still go when another master leads, and no more of them do."""
+    run("quota", "set", f"devcluster/{USER}", "100", "10G", "10G")
+    stubborn = made("stubborn")
+    wait_until(lambda: [t["state"] for t in tasks(cluster, stubborn)] == ["RUNNING"] * 2, 30)
+    before = {t["node"]: t["id"] for t in tasks(cluster, stubborn)}
+    wanted = made("wanted")
+    wait_until(lambda: "PREEMPTING" in [t["state"] for t in tasks(cluster, stubborn)], 30)
+    assert reasons(cluster, wanted) == {"Waiting for preempted tasks to end"}
+    (pid,) = cluster.pids("davit-master")
+    os.kill(pid, signal.SIGKILL)
+
+    def is_there():
+        with contextlib.suppress(Answer, OSError):
+            return [(t.get("node"), t["state"]) for t in tasks(cluster, wanted)] == [
+                ("node1", "RUNNING")]
+    wait_until(is_there, 60)
+    after = {t["id"] for t in tasks(cluster, stubborn)}
+    assert before["node2"] in after and before["node1"] not in after
