@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import subprocess
+import uuid
 
 import pytest
 
@@ -259,6 +260,19 @@ def test_quota_hooks_get_their_variables(cluster, run):
 ])
 def test_bad_quotas_are_usage_errors(run, args):
     assert run("quota", "set", "devcluster/www", *args, check=False).returncode == 2
+
+
+@pytest.mark.parametrize("wrong", [
+    {"role": "a/b"}, {"role": ""}, {"role": None}, {"cpu": -1}, {"cpu": "1"}, {"ram_bytes": 1e300},
+    {"disk_bytes": []}, {"ram_bytes": True},
+])
+def test_the_api_refuses_bad_quotas(cluster, wrong):
+    opcode = {"op": "OP_QUOTA_SET", "role": "bad", "cpu": 1, "ram_bytes": 1, "disk_bytes": 1, **wrong}
+    with pytest.raises(Answer) as refused:
+        cluster.api("POST", "/v1/operations",
+                    {"id": str(uuid.uuid4()), "user": USER, "opcodes": [opcode]})
+    assert refused.value.status == 400
+    assert cluster.api("GET", "/v1/quota/bad")["set"] is False
 
 
 @pytest.mark.parametrize("role", ["devcluster", "devcluster/", "/www", "devcluster/a b", "c/r/e"])
