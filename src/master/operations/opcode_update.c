@@ -112,7 +112,7 @@ static int start_check(const struct opcode_ref *ref, struct err *err)
 {
     CLEANUP(start_fini) struct start start = { 0 };
 
-    if (start_decode(ref, &start, err) < 0) {
+    if (start_decode(ref, &start, err) < 0 || start.config == NULL) {
         return err->code;
     }
     return may_start(ref, &start.request, err);
