@@ -100,8 +100,7 @@ static bool is_set(const json_t *doc, const char *name)
 static int read_strategy(const json_t *config, struct update_settings *settings, struct err *err)
 {
     const json_t *strategy = json_object_get(config, "update_strategy");
-    const json_t *one = json_integer(1); /* Borrowed by nobody but this call. */
-    CLEANUP(json_freep) json_t *fallback = (json_t *)one;
+    CLEANUP(json_freep) json_t *one = json_integer(1);
     bool wait = json_bool_or(config, "wait_for_batch_completion", false);
 
     if (!json_is_object(strategy)) {
