@@ -30,6 +30,7 @@ struct simcheck {
     struct simcheck_node *nodes;
     int64_t leader; /* Session of the newest epoch. */
     uint64_t writes, order;
+    uint64_t n_writes; /* All transactions. */
     uint64_t moves[TASK_N_STATUS];
 };
 
@@ -370,6 +371,7 @@ static void read_node(struct simcheck *check, const char *path, const char *text
         doc = parse(path, text);
     }
     if (name[len] == '\0') {
+        node->mode_write = check->n_writes;
         free(node->mode);
         node->mode = mem_strdup(json_str_or(doc, "mode", "active"));
         return;
@@ -567,13 +569,29 @@ static void take_in(struct simcheck *check, const char *path)
     }
 }
 
+static void check_drained(const struct simcheck *check, const struct simcheck_node *node)
+{
+    const struct simcheck_task *task;
+
+    DL_FOREACH(check->active, task)
+    {
+        SIM_CHECK(!str_eq(node->mode, "drained") || !str_eq(task->node, node->name),
+                  "node %s is drained and has task %s, %s", node->name, task->id,
+                  task_status_name(task->status));
+    }
+}
+
 static void check_change(struct simcheck *check, const char *path)
 {
     struct simcheck_task *task = NULL;
     const char *id = strrchr(path, '/') + 1;
+    bool of_node = str_starts(path, "/davit/nodes/") && depth_is(path, 3);
     bool of_task = str_starts(path, "/davit/tasks/") && depth_is(path, 4);
     bool of_intent = str_starts(path, "/davit/intent/") && depth_is(path, 4);
 
+    if (of_node) {
+        check_drained(check, simcheck_node(check, id));
+    }
     if (!of_task && !of_intent) {
         return;
     }
@@ -599,8 +617,9 @@ static void check_change(struct simcheck *check, const char *path)
                 SIM_CHECK(simcheck_allows(check, task->job, simcheck_config(check, task), node, 0),
                           "task %s of %s was placed on %s against its constraints", task->id,
                           task->job, node->name);
-                SIM_CHECK(str_eq(node->mode, "active"), "task %s was placed on %s, which is %s",
-                          task->id, node->name, node->mode);
+                SIM_CHECK(str_eq(node->mode, "active") || node->mode_write == check->n_writes,
+                          "task %s was placed on %s, which is %s", task->id, node->name,
+                          node->mode);
             }
         }
     }
@@ -643,6 +662,7 @@ static void on_commit(struct simtree *tree, int64_t session, const struct simtre
     bool leaders = false;
 
     (void)tree;
+    check->n_writes++;
     for (size_t i = 0; i < n; i++) {
         const char *path = changes[i].path;
 

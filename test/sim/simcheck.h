@@ -51,6 +51,7 @@ struct simcheck_node {
     char *name;
     bool alive;
     char *mode;
+    uint64_t mode_write; /* The transaction that set it: what it also holds may be older. */
     json_t *attributes;
     double cpu;
     int64_t ram_bytes, disk_bytes;

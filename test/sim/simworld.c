@@ -114,18 +114,64 @@ static void kill_master(struct world *world, struct simmaster *master)
     }
 }
 
+/* Somebody takes a candidate's node away: another leads while the first does not know, and its
+ * session is as good as before.  Only the epoch tells their writes apart. */
+static void depose(struct world *world, struct simmaster *master)
+{
+    const struct simtree_node *folder = simtree_find(world->tree, "/davit/master/election");
+    const struct simtree_node *node = folder != NULL ? folder->children : NULL;
+    int64_t session = zk_session_id(simmaster_zk(master));
+
+    while (node != NULL && node->stat.ephemeral_owner != session) {
+        node = node->next;
+    }
+    if (node == NULL) {
+        return;
+    }
+    CLEANUP(mem_freep) char *path = mem_strdup(node->path);
+
+    sim_trace("the candidacy of %s is removed", simmaster_name(master));
+    if (sim_chance(500)) {
+        simmaster_freeze(master, sim_between(1, 5000));
+    }
+    simtree_start(world->tree, 0);
+    (void)simtree_delete(world->tree, path, ZK_ANY_VERSION);
+    simtree_commit(world->tree);
+}
+
 static void on_kill(void *arg)
 {
     struct world *world = arg;
     struct simmaster *master = leader(world);
 
     world->kill = NULL;
-    if (master != NULL) {
+    if (master == NULL) {
+        return;
+    }
+    if (sim_chance(600)) {
         kill_master(world, master);
+    } else if (sim_chance(300)) {
+        depose(world, master);
+    } else if (sim_chance(800)) {
+        simzk_break(simmaster_zk(master), sim_between(0, 2000));
+    } else {
+        simzk_expire(simmaster_zk(master));
     }
 }
 
-/* "A master change at every step": the leader dies after so many writes, at any of them. */
+/* "A master change at every step": the leader dies, or loses its connection, after so many writes,
+ * at any of them: before, while or after it is carried out. */
+static void on_sent(struct zk *zk, void *data)
+{
+    struct world *world = data;
+
+    (void)zk;
+    if (!world->calm && world->kill_every != 0 && world->kill == NULL && --world->kill_in == 0) {
+        world->kill_in = (unsigned)sim_between(1, world->kill_every);
+        world->kill = sim_after(sim_rand() % 4, NULL, on_kill, world, "kill");
+    }
+}
+
 static void on_commit(struct simtree *tree, int64_t session, const struct simtree_change *changes,
                       size_t n, void *data)
 {
@@ -136,11 +182,6 @@ static void on_commit(struct simtree *tree, int64_t session, const struct simtre
     for (size_t i = 0; i < n; i++) {
         if (strcmp(changes[i].path, "/davit/epoch") == 0) {
             world->tally->terms++;
-        }
-        if (strcmp(changes[i].path, "/davit/master/writes") == 0 && !world->calm &&
-            world->kill_every != 0 && world->kill == NULL && --world->kill_in == 0) {
-            world->kill_in = (unsigned)sim_between(1, world->kill_every);
-            world->kill = sim_after(sim_rand() % 3, NULL, on_kill, world, "kill");
         }
     }
 }
@@ -155,7 +196,10 @@ static void trouble_masters(struct world *world)
     if (!simmaster_is_up(master)) {
         return;
     }
-    switch (sim_rand() % 4) {
+    switch (sim_rand() % 5) {
+    case 4:
+        depose(world, master);
+        break;
     case 0:
         kill_master(world, master);
         break;
@@ -500,6 +544,7 @@ static void make(struct world *world)
         make_agent(world, i);
     }
     simtree_listen(world->tree, on_commit, world);
+    simzk_on_sent(on_sent, world);
     simusers_begin(&world->users);
     world->action = sim_after(sim_between(1, 5000), NULL, on_action, world, "action");
     sim_trace("---- seed %llu: %zu nodes, %u actions, of 1000: masters %u nodes %u tasks %u, a "

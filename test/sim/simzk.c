@@ -107,6 +107,11 @@ struct zk {
     struct sim_event *deadline, *back, *expiry, *trouble;
 };
 
+static struct {
+    simzk_sent_cb cb;
+    void *data;
+} on_sent;
+
 static void send_waiting(struct zk *zk);
 
 /* ---- Multis ---- */
@@ -897,6 +902,12 @@ void simzk_crash(struct zk *zk)
     sim_cancel(&zk->expiry);
 }
 
+void simzk_on_sent(simzk_sent_cb cb, void *data)
+{
+    on_sent.cb = cb;
+    on_sent.data = data;
+}
+
 bool simzk_answer_one(struct zk *zk)
 {
     struct zk_flight *flight;
@@ -1069,6 +1080,9 @@ void zk_commit(struct zk *zk, struct zk_req *req, struct zk_multi *multi, zk_req
     flight->multi = multi;
     multi->refs++;
     go(flight);
+    if (on_sent.cb != NULL && flight->phase == SENT) {
+        on_sent.cb(zk, on_sent.data);
+    }
 }
 
 void zk_forget(struct zk_req *req)

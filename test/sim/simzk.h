@@ -17,6 +17,10 @@ struct zk *simzk_open(struct simtree *tree, uv_loop_t *loop);
 struct zk *simzk_open_reader(struct simtree *tree, uv_loop_t *loop);
 bool simzk_pump(struct zk *zk);
 
+/* Told of each multi that any client sends, before it leaves; NULL ends it. */
+typedef void (*simzk_sent_cb)(struct zk *zk, void *data);
+void simzk_on_sent(simzk_sent_cb cb, void *data);
+
 /* The connection breaks: what is under way was carried out up to some point, or not.  Back after
  * back_ms, perhaps too late for the session. */
 void simzk_break(struct zk *zk, uint64_t back_ms);
