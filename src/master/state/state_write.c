@@ -496,6 +496,9 @@ static void on_resolved(struct zk_req *req)
     struct state_batch *next;
     uint64_t done;
 
+    if (state->dead) {
+        return; /* The term ended meanwhile; what is not known to be written never will be. */
+    }
     if (req->err.code == ERR_UNREACHABLE || req->err.code == ERR_TIMEOUT) {
         /* Election decides how long this may go on. */
         uv_timer_start(&resolve->retry, on_retry, RESOLVE_RETRY_MS, 0);
