@@ -88,6 +88,11 @@ static void compare_middle(struct diff *diff, char **a, size_t n, char **b, size
     }
 }
 
+static void text_fini(struct text *text)
+{
+    strv_free(text->lines);
+}
+
 static void compare(struct diff *diff, const struct text *a, const struct text *b)
 {
     size_t head = 0, tail = 0;
@@ -155,9 +160,8 @@ static void print_hunk(struct buf *out, const struct diff *diff, size_t from, si
 char *textdiff_unified(const char *old_name, const char *old_text, const char *new_name,
                        const char *new_text)
 {
-    struct text a = split(old_text), b = split(new_text);
-    CLEANUP(strv_freep) char **a_lines = a.lines;
-    CLEANUP(strv_freep) char **b_lines = b.lines;
+    CLEANUP(text_fini) struct text a = split(old_text);
+    CLEANUP(text_fini) struct text b = split(new_text);
     CLEANUP(mem_freep) struct edit *edits = mem_alloc((a.n + b.n + 1) * sizeof *edits);
     struct diff diff = { edits, 0 };
     struct buf out = { 0 };

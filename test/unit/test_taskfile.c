@@ -127,8 +127,8 @@ static void without_a_port_there_is_nobody_to_ask(void **state)
         WITH("\"lifecycle\":{}"),
         WITH("\"lifecycle\":{\"http\":null},\"health\":null"),
         WITH("\"lifecycle\":{\"http\":{\"port\":\"http\"}}"),
-        "{\"v\":1,\"id\":\"t\",\"health\":{},\"lifecycle\":{\"http\":{}},"
-        "\"task\":{\"processes\":[{\"name\":\"a\",\"cmdline\":\"true\"}]}}",
+        ("{\"v\":1,\"id\":\"t\",\"health\":{},\"lifecycle\":{\"http\":{}},"
+         "\"task\":{\"processes\":[{\"name\":\"a\",\"cmdline\":\"true\"}]}}"),
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

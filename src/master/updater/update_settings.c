@@ -105,8 +105,11 @@ static int read_strategy(const json_t *config, struct update_settings *settings,
 
     if (!json_is_object(strategy)) {
         settings->strategy = wait ? UPDATE_BATCH : UPDATE_QUEUE;
-        return read_size(is_set(config, "batch_size") ? json_object_get(config, "batch_size") : one,
-                         settings, err);
+        if (is_set(config, "batch_size")) {
+            return read_size(json_object_get(config, "batch_size"), settings, err);
+        }
+        add_size(settings, 1);
+        return 0;
     }
     if (json_num_or(config, "batch_size", 1) != 1) {
         return err_set(err, ERR_CONFIG,
