@@ -399,6 +399,7 @@ def test_hooks_get_their_variables(c):
         return dict(line.split("=", 1) for line in lines if "=" in line)
     pre, post = told("job-update-pre"), told("job-update-post")
     got = update(c, uid)
+    assert pre["GANETI_UPDATE_ID"] == uid  # Known before there is an update.
     for env in (pre, post):
         assert env["GANETI_JOB_KEY"] == env["GANETI_OP_TARGET"] == key_of(new)
         assert env["GANETI_OLD_CONFIG_HASH"] == got["old_config"]

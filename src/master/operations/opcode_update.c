@@ -140,6 +140,16 @@ static void put_sizes(json_t *vars, const struct update_settings *settings)
     json_decref(sizes);
 }
 
+/* Before the work: the one that the update is going to have. */
+static const char *start_id(const struct opcode_ref *ref, enum opcode_phase phase,
+                            const struct update *update)
+{
+    if (update != NULL) {
+        return update->id;
+    }
+    return phase == OPCODE_PRE && ref->index == 0 ? ref->op_id : "";
+}
+
 static void start_vars(const struct opcode_ref *ref, enum opcode_phase phase, json_t *vars)
 {
     CLEANUP(start_fini) struct start start = { 0 };
@@ -160,7 +170,7 @@ static void start_vars(const struct opcode_ref *ref, enum opcode_phase phase, js
         old_hash = job->current->job->hash;
     }
     opcode_common_put_job(vars, start.config);
-    json_put_str(vars, "UPDATE_ID", phase == OPCODE_POST && update != NULL ? update->id : "");
+    json_put_str(vars, "UPDATE_ID", start_id(ref, phase, update));
     json_put_str(vars, "OLD_CONFIG_HASH", old_hash);
     json_put_str(vars, "NEW_CONFIG_HASH", start.config->hash);
     if (update_settings_read(start.config, &settings, &err) == 0) {

@@ -222,7 +222,13 @@ static struct update *make(const struct updates *updates, const struct updates_r
     struct update *update;
     struct err err;
 
-    id_uuid(id);
+    /* The operation's own: so its hooks know the name before the update exists. */
+    if (request->op_id != NULL && id_is_uuid(request->op_id) &&
+        updates_find(updates, request->op_id) == NULL) {
+        (void)snprintf(id, sizeof(id), "%s", request->op_id);
+    } else {
+        id_uuid(id);
+    }
     update = update_new(id, request->config->key_text, clock_wall_ms());
     (void)update_settings_read(request->config, &update->settings, &err); /* Was checked. */
     update->user = mem_strdup_opt(request->user);
