@@ -263,12 +263,15 @@ static void read_task(struct simcheck *check, const char *path, const char *text
               "task %s has no state", id);
     check_events(task, old);
     check_end(check, task, was);
+    task->moved = 0;
+    task->moved_write = check->n_writes;
     for (size_t i = json_array_size(old); i < json_array_size(task->events); i++) {
         enum task_status status;
 
         if (task_status_parse(event_status(json_array_get(task->events, i)), &status)) {
             check->moves[status]++;
             task->placed |= status == TASK_ASSIGNED;
+            task->moved |= UINT32_C(1) << status;
         }
     }
     task->n_ports = 0;
@@ -707,6 +710,12 @@ struct simcheck_task *simcheck_active(const struct simcheck *check)
 struct simcheck_node *simcheck_nodes(const struct simcheck *check)
 {
     return check->nodes;
+}
+
+bool simcheck_moved(const struct simcheck *check, const struct simcheck_task *task,
+                    enum task_status status)
+{
+    return task->moved_write == check->n_writes && (task->moved & (UINT32_C(1) << status)) != 0;
 }
 
 struct simcheck_task *simcheck_task(const struct simcheck *check, const char *id)

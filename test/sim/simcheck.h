@@ -42,7 +42,9 @@ struct simcheck_task {
     json_t *doc;
     uint64_t order; /* Of first sight. */
     bool active;
-    bool placed;                       /* By this transaction. */
+    bool placed;    /* By this transaction. */
+    uint32_t moved; /* Bits of the states that a transaction gave it: see simcheck_moved(). */
+    uint64_t moved_write;
     struct simcheck_task *prev, *next; /* Of the active ones. */
     UT_hash_handle hh;
 };
@@ -70,6 +72,9 @@ struct simcheck_job *simcheck_job(const struct simcheck *check, const char *key)
 struct simcheck_node *simcheck_node(const struct simcheck *check, const char *name);
 const struct simcheck_config *simcheck_config(const struct simcheck *check,
                                               const struct simcheck_task *task);
+/* By the transaction that was carried out last. */
+bool simcheck_moved(const struct simcheck *check, const struct simcheck_task *task,
+                    enum task_status status);
 /* NULL when there is none. */
 struct simcheck_task *simcheck_task(const struct simcheck *check, const char *id);
 /* The one active task of an instance; NULL when there is none. */

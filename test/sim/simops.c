@@ -423,7 +423,9 @@ static void on_ready(void *arg)
 
     operations->event = NULL;
     operations->ready(operations->data);
-    operations->ops->leader = operations;
+    if (simmaster_leads(operations->master)) {
+        operations->ops->leader = operations; /* Users find the newest leader. */
+    }
     kick(operations->ops);
 }
 

@@ -29,8 +29,12 @@ struct followed {
     bool may_end[MAX_INSTANCES];    /* What was before is no service: it may be over. */
     int changes;                    /* Instances that are to get the new configuration. */
     int total;                      /* Failures that it puts up with. */
+    unsigned most;                  /* Instances at a time. */
+    bool held;                      /* It was paused or blocked by the transaction before. */
+    bool turned;                    /* It has rolled back for a while. */
     bool sick, was_sick, rollback, back_asked, abort_asked;
     uint64_t began_ms;
+    int64_t created_ms; /* Wall clock. */
 };
 
 static void free_followed(struct followed *update)
@@ -53,6 +57,21 @@ static bool is_sick(const json_t *config)
     CLEANUP(mem_freep) char *text = json_dumps(json_object_get(config, "task"), JSON_COMPACT);
 
     return text != NULL && strstr(text, "plan=sick") != NULL;
+}
+
+/* The largest batch. */
+static unsigned read_most(const json_t *settings)
+{
+    const json_t *strategy = json_object_get(settings, "update_strategy");
+    json_int_t most = json_int_or(json_is_object(strategy) ? strategy : settings, "batch_size", 1);
+    json_t *size;
+    size_t i;
+
+    json_array_foreach(json_object_get(strategy, "batch_sizes"), i, size)
+    {
+        most = json_integer_value(size) > most ? json_integer_value(size) : most;
+    }
+    return (unsigned)most;
 }
 
 static void read_scope(struct followed *update, const json_t *instances)
@@ -108,6 +127,8 @@ static void begin(struct simmodel *model, const char *id, const json_t *doc)
     (void)snprintf(update->target, sizeof(update->target), "%s", json_str_or(doc, "new", ""));
     update->n = (int)json_int_or(config, "instances", 1);
     update->total = (int)json_int_or(settings, "max_total_failures", 0);
+    update->most = read_most(settings);
+    update->created_ms = json_int_or(doc, "created_ms", 0);
     update->rollback = json_bool_or(settings, "rollback_on_failure", true);
     update->sick = is_sick(config);
     update->task = json_deep_copy(json_object_get(config, "task"));
@@ -258,10 +279,66 @@ static void finish(struct simmodel *model, struct entry *entry, const char *stat
     entry->update = NULL;
 }
 
+/* While it is paused or blocked nothing is begun; else no more than a batch at a time.  Nobody but
+ * the update restarts what it holds. */
+static void check_pace(const struct simmodel *model, const struct entry *entry)
+{
+    const struct followed *update = entry->update;
+    /* Before this transaction and after it: what came in between may be of either. */
+    bool held = update->held && !str_starts(update->status, "ROLLING");
+    const struct simcheck_task *task;
+    unsigned n = 0;
+
+    for (task = simcheck_active(model->check); task != NULL; task = task->next) {
+        const json_t *last = json_array_get(task->events, json_array_size(task->events) - 1);
+
+        if (!str_eq(task->job, entry->job)) {
+            continue;
+        }
+        SIM_CHECK(!held || !simcheck_moved(model->check, task, TASK_RESTARTING),
+                  "update %s of %s is %s and restarts task %s", update->id, entry->job,
+                  update->status, task->id);
+        n += task->status == TASK_RESTARTING &&
+             json_int_or(last, "time_ms", 0) >= update->created_ms;
+    }
+    SIM_CHECK(n <= (update->turned ? 2 : 1) * update->most,
+              "update %s of %s restarts %u instances at a time, not %u", update->id, entry->job, n,
+              update->most);
+}
+
 static bool is_over(const char *status)
 {
     return !str_starts(status, "ROLLING") && strstr(status, "PAUSED") == NULL &&
            strstr(status, "AWAITING") == NULL;
+}
+
+static void follow(struct simmodel *model, const struct simtree *tree,
+                   const struct simtree_change *change)
+{
+    const struct simtree_node *node = simtree_find(tree, change->path);
+    CLEANUP(json_freep) json_t *doc = node != NULL ? json_loads(node->bytes, 0, NULL) : NULL;
+    const char *id = strrchr(change->path, '/') + 1;
+    const char *status;
+    struct entry *entry;
+
+    if (node == NULL) {
+        return;
+    }
+    SIM_CHECK(json_is_object(doc), "%s is no JSON object", change->path);
+    entry = simmodel_find(model, json_str_or(doc, "job", ""));
+    status = json_str_or(doc, "status", "");
+    if (entry == NULL || entry->update == NULL || !str_eq(entry->update->id, id)) {
+        return; /* It was over before. */
+    }
+    if (change->kind == SIMTREE_MADE) {
+        check_target(model, entry);
+    }
+    free(entry->update->status);
+    entry->update->status = mem_strdup(status);
+    entry->update->turned = entry->update->turned || json_bool_or(doc, "back", false);
+    if (is_over(status)) {
+        finish(model, entry, status);
+    }
 }
 
 static void on_commit(struct simtree *tree, int64_t session, const struct simtree_change *changes,
@@ -271,33 +348,18 @@ static void on_commit(struct simtree *tree, int64_t session, const struct simtre
 
     (void)session;
     for (size_t i = 0; i < n; i++) {
-        const struct simtree_node *node = simtree_find(tree, changes[i].path);
-        CLEANUP(json_freep) json_t *doc = NULL;
-        const char *id = strrchr(changes[i].path, '/') + 1;
-        const char *status;
-        struct entry *entry;
-
-        if (!str_starts(changes[i].path, "/davit/updates/") || node == NULL) {
-            continue;
+        if (str_starts(changes[i].path, "/davit/updates/")) {
+            follow(model, tree, &changes[i]);
         }
-        doc = json_loads(node->bytes, 0, NULL);
-        SIM_CHECK(json_is_object(doc), "%s is no JSON object", changes[i].path);
-        entry = simmodel_find(model, json_str_or(doc, "job", ""));
-        status = json_str_or(doc, "status", "");
-        if (entry == NULL || entry->update == NULL || !str_eq(entry->update->id, id)) {
-            continue; /* It was over before. */
-        }
-        if (changes[i].kind == SIMTREE_MADE) {
-            check_target(model, entry);
-        }
-        free(entry->update->status);
-        entry->update->status = mem_strdup(status);
-        if (is_over(status)) {
-            finish(model, entry, status);
+    }
+    for (struct entry *entry = model->entries; entry != NULL; entry = entry->hh.next) {
+        if (entry->update != NULL) {
+            check_pace(model, entry);
+            entry->update->held =
+                entry->update->status != NULL && !str_starts(entry->update->status, "ROLLING");
         }
     }
 }
-
 /* ---- For the others ---- */
 
 void simmodel_commanded(struct simmodel *model, const char *job, const char *op)
