@@ -49,7 +49,7 @@ static int create_validate(const struct opcode_ref *ref, struct err *err)
 {
     CLEANUP(job_freep) struct job *job = NULL;
 
-    if (create_decode(ref, &job, err) < 0 || job_check_no_cron(job, err) < 0 ||
+    if (create_decode(ref, &job, err) < 0 || job == NULL || job_check_no_cron(job, err) < 0 ||
         crons_check_free(ref->env->crons, job, err) < 0) {
         return err->code;
     }

@@ -145,8 +145,7 @@ struct state_task *steer_add_run(struct steer *steer, struct state_job *job,
 static void reschedule(struct steer *steer, struct state_task *old, struct state_config *next,
                        int failures)
 {
-    struct state_task *task =
-        steer_add_run(steer, old->job, next, old->t.instance, old->t.op_id);
+    struct state_task *task = steer_add_run(steer, old->job, next, old->t.instance, old->t.op_id);
     bool lost = old->t.status == TASK_LOST;
     CLEANUP(mem_freep) char *message = NULL;
     struct task_stimulus stimulus = { .kind = TASK_EV_CREATED };
