@@ -36,6 +36,7 @@ struct simops_fate {
 
 struct simops {
     struct simop *list; /* In the order of asking. */
+    struct simop *gone; /* Have disappeared: what they wrote last may yet arrive. */
     struct simops_fate *fates;
     simops_cb ended;
     void *data;
@@ -53,15 +54,25 @@ struct operations {
 
 static void kick(struct simops *ops);
 
-static void free_op(struct simop *op)
+static void drop_op(struct simop *op)
 {
-    DL_DELETE(op->ops->list, op);
     sim_cancel(&op->event);
     json_decref(op->input);
     json_decref(op->result);
     json_decref(op->params);
     free(op->job);
     free(op);
+}
+
+static void free_op(struct simop *op)
+{
+    DL_DELETE(op->ops->list, op);
+    sim_cancel(&op->event);
+    if (op->status == SIMOP_DISAPPEARED) {
+        DL_APPEND(op->ops->gone, op);
+    } else {
+        drop_op(op);
+    }
 }
 
 static void remember(struct simop *op, enum simop_status status)
@@ -336,6 +347,12 @@ const struct simop *simops_find(const struct simops *ops, const char *id)
             return op;
         }
     }
+    DL_FOREACH(ops->gone, op)
+    {
+        if (str_eq(op->id, id)) {
+            return op;
+        }
+    }
     return NULL;
 }
 
@@ -365,6 +382,12 @@ void simops_destroy(struct simops *ops)
     struct simops_fate *fate;
     struct simops_fate *next;
 
+    while (ops->gone != NULL) {
+        struct simop *op = ops->gone;
+
+        DL_DELETE(ops->gone, op);
+        drop_op(op);
+    }
     while (ops->list != NULL) {
         free_op(ops->list);
     }
