@@ -377,6 +377,8 @@ static void read_node(struct simcheck *check, const char *path, const char *text
         node->mode_write = check->n_writes;
         free(node->mode);
         node->mode = mem_strdup(json_str_or(doc, "mode", "active"));
+        json_decref(node->drain);
+        node->drain = json_incref(json_object_get(doc, "drain"));
         return;
     }
     node->alive = doc != NULL;
@@ -611,6 +613,9 @@ static void check_change(struct simcheck *check, const char *path)
     check_intent(check, task);
     if (of_task) {
         check_once(check, task);
+        if (simcheck_moved(check, task, TASK_DRAINING) && task->status == TASK_DRAINING) {
+            simsla_check(check, task);
+        }
         if (task->node != NULL && task->active) {
             const struct simcheck_node *node = simcheck_node(check, task->node);
 
@@ -792,6 +797,7 @@ void simcheck_free(struct simcheck *check)
     {
         HASH_DEL(check->nodes, node);
         json_decref(node->attributes);
+        json_decref(node->drain);
         free(node->name);
         free(node->mode);
         free(node);

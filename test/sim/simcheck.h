@@ -55,6 +55,7 @@ struct simcheck_node {
     char *mode;
     uint64_t mode_write; /* The transaction that set it: what it also holds may be older. */
     json_t *attributes;
+    json_t *drain; /* How it is being drained; NULL. */
     double cpu;
     int64_t ram_bytes, disk_bytes;
     int port_lo, port_hi;
@@ -94,3 +95,6 @@ const char *simcheck_intent(const struct simcheck *check, const struct simcheck_
 uint64_t simcheck_writes(const struct simcheck *check);
 /* How many of them moved a task there. */
 uint64_t simcheck_moves(const struct simcheck *check, enum task_status status);
+
+/* simsla.c: this task has just been asked to leave its node. */
+void simsla_check(const struct simcheck *check, const struct simcheck_task *task);

@@ -108,9 +108,24 @@ static json_t *some_instances(unsigned most)
 
 /* ---- Requests ---- */
 
+/* What an SLA is for: many small ones that matter. */
+static void make_large(json_t *config)
+{
+    json_t *resources = json_object_get(json_object_get(config, "task"), "resources");
+
+    json_put_int(config, "instances", (int64_t)sim_between(20, 28));
+    json_put_str(config, "tier", "preferred");
+    json_put_num(resources, "cpu", 0.1);
+    (void)json_object_del(config, "constraints");
+}
+
 static void ask_create(const struct simusers *users, const char *key)
 {
     json_t *config = a_config(users, key, sim_chance(800), false);
+
+    if (users->moving > 0 && sim_chance(250)) {
+        make_large(config);
+    }
 
     simops_ask_take(users->ops, json_pack("{s:s, s:o}", "op", "OP_JOB_CREATE", "job", config));
 }

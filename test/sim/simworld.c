@@ -30,7 +30,7 @@ enum {
     MIB = 1024 * 1024,
     MAX_STEPS = 3 * 1000 * 1000,
     STILL_MS = 12 * 60 * 1000,        /* Longer than any time limit or penalty. */
-    PATIENCE_MS = 2 * 60 * 60 * 1000, /* Updates that take longer are aborted. */
+    PATIENCE_MS = 8 * 60 * 60 * 1000, /* Updates that take longer are aborted. */
     SETTLE_MS = 40 * 60 * 60 * 1000,
 };
 

@@ -98,6 +98,9 @@ static int start_decode(const struct opcode_ref *ref, struct start *start, struc
 static int may_start(const struct opcode_ref *ref, const struct updates_request *request,
                      struct err *err)
 {
+    if (updates_find(ref->env->updates, ref->op_id) != NULL) {
+        return 0; /* It began, and its worker died: what it changed is no reason to refuse it. */
+    }
     if (crons_find(ref->env->crons, request->config->key_text) != NULL) {
         return err_set(err, ERR_CONFIG,
                        "Cron jobs may only be created/updated by calling scheduleCronJob.");
