@@ -123,7 +123,9 @@ void simmodel_ended(struct simmodel *model, const struct simop *op)
         return;
     }
     if (op->status == SIMOP_FAILED) {
-        SIM_CHECK(may_fail(op->opcode->name), "%s failed: %s", op->opcode->name, op->err.msg);
+        SIM_CHECK(may_fail(op->opcode->name) ||
+                      str_starts(op->err.msg, "Insufficient resource quota"), /* Just taken. */
+                  "%s failed: %s", op->opcode->name, op->err.msg);
         return;
     }
     if (op->job != NULL && op->status == SIMOP_DONE &&
