@@ -9,11 +9,13 @@
  *
  * Happy path: what was read goes into the file up to the last newline that fits; then the files
  * change names and the rest goes into the fresh one.
- * Failures: a fresh file that cannot be made leaves the old one growing, which is logged; what
- * cannot be written (a full disk) is dropped, so that no process ever waits for its log.
- * Invariants: NAME exists at every moment (the fresh file takes its place by an exchange), so that
- * a reader who notices the change finds the next file; names are changed inside the run's
- * directory only, whatever its owner makes of them.
+ * Failures: a fresh file that cannot be made leaves the old one growing, which is logged once, and
+ * is tried again when as much more has come; what cannot be written (a full disk) is dropped, so
+ * that no process ever waits for its log.  A NAME that was removed is made anew.
+ * Invariants: NAME exists at every moment (the fresh file takes its place by an exchange, where the
+ * file system can), so that a reader who notices the change finds the next file; names are changed
+ * inside the run's directory only, whatever its owner makes of them; one read changes files
+ * CHANGES_A_READ times at most, however small they are to be.
  */
 #include "pod/rotate.h"
 
@@ -28,12 +30,14 @@
 #include <utlist.h>
 
 enum { READ_BYTES = 64 * 1024, READS_A_TURN = 4, READS_TO_DRAIN = 64, LOG_MODE = 0644 };
+enum { CHANGES_A_READ = 16 };
 
 struct rotate_log {
     struct rotate *rotate;
     struct rotate_spec spec;
     int dir_fd, file_fd, pipe_fd;
-    uint64_t bytes; /* in the file */
+    uint64_t bytes;  /* in the file, as far as they count */
+    bool complained; /* the last change of files failed, which was logged */
     uv_poll_t poll;
     struct rotate_log *prev, *next;
 };
@@ -77,29 +81,61 @@ static void shift_backups(const struct rotate_log *log)
     }
 }
 
+/* The full file, whatever it is called now, becomes NAME.1. */
+static void keep_full(const struct rotate_log *log, const char *full)
+{
+    CLEANUP(mem_freep) char *first = backup_name(log, 1);
+
+    shift_backups(log);
+    if (log->spec.backups == 0 || renameat(log->dir_fd, full, log->dir_fd, first) < 0) {
+        (void)unlinkat(log->dir_fd, full, 0);
+    }
+}
+
+static int change_names(const struct rotate_log *log, const char *fresh)
+{
+    const char *name = log->spec.name;
+
+    if (renameat2(log->dir_fd, fresh, log->dir_fd, name, RENAME_EXCHANGE) == 0) {
+        keep_full(log, fresh);
+        return 0;
+    }
+    if (errno == EINVAL) {
+        keep_full(log, name); /* This file system exchanges nothing. */
+    } else if (errno != ENOENT) {
+        return -1;
+    } /* else its owner took it away */
+    return renameat(log->dir_fd, fresh, log->dir_fd, name);
+}
+
 /* The file that is full becomes NAME.1, and a fresh one NAME. */
 static int change_files(struct rotate_log *log)
 {
     CLEANUP(mem_freep) char *fresh = str_printf(".%s.new", log->spec.name);
-    CLEANUP(mem_freep) char *first = backup_name(log, 1);
 
     (void)unlinkat(log->dir_fd, fresh, 0);
     CLEANUP(fd_closep)
     int fd = openat(log->dir_fd, fresh,
                     O_WRONLY | O_APPEND | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, LOG_MODE);
-    if (fd < 0 || (log->spec.set_owner && fchown(fd, log->spec.uid, log->spec.gid) < 0)) {
+    if (fd < 0 || (log->spec.set_owner && fchown(fd, log->spec.uid, log->spec.gid) < 0) ||
+        change_names(log, fresh) < 0) {
         return -1;
-    }
-    shift_backups(log);
-    if (renameat2(log->dir_fd, fresh, log->dir_fd, log->spec.name, RENAME_EXCHANGE) < 0) {
-        return -1;
-    }
-    if (log->spec.backups == 0 || renameat(log->dir_fd, fresh, log->dir_fd, first) < 0) {
-        (void)unlinkat(log->dir_fd, fresh, 0);
     }
     fd_closep(&log->file_fd);
     log->file_fd = TAKE_FD(fd);
     return 0;
+}
+
+static void next_file(struct rotate_log *log)
+{
+    bool changed = change_files(log) == 0;
+
+    if (!changed && !log->complained) {
+        log_warn("cannot begin a new log, the old one grows error=\"%s\" log=%s", strerror(errno),
+                 log->spec.name);
+    }
+    log->complained = !changed;
+    log->bytes = 0;
 }
 
 /* --- Bytes. --- */
@@ -135,22 +171,18 @@ static size_t fitting(const struct rotate_log *log, const char *bytes, size_t le
 
 static void add(struct rotate_log *log, const char *bytes, size_t len)
 {
-    while (len > 0) {
+    for (int changes = 0; changes < CHANGES_A_READ; changes++) {
         size_t now = fitting(log, bytes, len);
 
         put(log, bytes, now);
         bytes += now;
         len -= now;
-        if (len > 0 && change_files(log) < 0) {
-            log_warn("cannot begin a new log, the old one grows error=\"%s\" log=%s",
-                     strerror(errno), log->spec.name);
-            put(log, bytes, len);
+        if (len == 0) {
             return;
         }
-        if (len > 0) {
-            log->bytes = 0;
-        }
+        next_file(log);
     }
+    put(log, bytes, len);
 }
 
 /* Ends the log at the end of the pipe. */
