@@ -10,7 +10,7 @@ struct ending {
     bool failed;          /* it ends FAILED, not KILLED */
     char *reason;         /* NULL: the graph's default */
     uint64_t deadline_ms; /* of KILL */
-    uint64_t wait_ms;     /* for TERM and final processes: the task's finalization_wait */
+    uint64_t wait_ms;     /* for TERM and final processes */
 };
 
 void ending_fini(struct ending *ending);

@@ -248,13 +248,15 @@ static uint64_t rest_ms(const struct lifecycle *life)
     return ending_rest_ms(&life->ending, clock_now_ms());
 }
 
+static uint64_t ladder_ms(const struct lifecycle *life)
+{
+    return life->task->ladder ? life->task->ladder->total_ms : 0;
+}
+
 /* A stop that nobody shortens. */
 static uint64_t whole_stop_ms(const struct lifecycle *life)
 {
-    const struct taskfile *task = life->task;
-
-    return proto_stop_total_ms(task->graph->finalization_wait_ms,
-                               task->ladder ? task->ladder->total_ms : 0);
+    return proto_stop_total_ms(life->task->graph->finalization_wait_ms, ladder_ms(life));
 }
 
 static void on_check_due(uv_timer_t *timer)
@@ -456,7 +458,8 @@ static void end(struct lifecycle *life, bool failed, uint64_t grace_ms, const ch
         end_sooner(life, deadline_ms);
         return;
     }
-    ending_begin(&life->ending, failed, reason, life->task->graph->finalization_wait_ms,
+    ending_begin(&life->ending, failed, reason,
+                 proto_stop_signals_ms(life->task->graph->finalization_wait_ms, ladder_ms(life)),
                  deadline_ms);
     life->dirty = true;
     if (life->phase.state == RUN && life->task->graph->stage == GRAPH_ACTIVE) {

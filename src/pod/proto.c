@@ -327,3 +327,12 @@ uint64_t proto_stop_total_ms(uint64_t finalization_wait_ms, uint64_t ladder_ms)
     }
     return total;
 }
+
+uint64_t proto_stop_signals_ms(uint64_t finalization_wait_ms, uint64_t ladder_ms)
+{
+    uint64_t total = proto_stop_total_ms(finalization_wait_ms, ladder_ms);
+    uint64_t least = total - total / 2;
+    uint64_t left = ladder_ms < total - least ? total - ladder_ms : least;
+
+    return left < finalization_wait_ms ? left : finalization_wait_ms;
+}

@@ -195,6 +195,10 @@ int proto_signal_number(const char *name, int *ret_signum, struct err *err);
 uint64_t proto_ladder_ms(const json_t *lifecycle);
 uint64_t proto_stop_total_ms(uint64_t finalization_wait_ms, uint64_t ladder_ms);
 
+/* How much of that is for TERM and final processes: finalization_wait, or what the ladder leaves
+ * of the whole where there is not room for both, and half of the whole at least. */
+uint64_t proto_stop_signals_ms(uint64_t finalization_wait_ms, uint64_t ladder_ms);
+
 /* What state.json says; text and JSON as in proto_msg. */
 struct proto_status {
     struct proto_msg msg; /* the members of hello and of state are set */

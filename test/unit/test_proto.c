@@ -141,6 +141,28 @@ static void signals_by_name_and_number(void **state)
     assert_int_equal(proto_signal_number("term", &signum, &err), ERR_INVALID);
 }
 
+static void a_stop_is_divided_between_asking_and_signals(void **state)
+{
+    static const struct {
+        uint64_t wait, ladder, total, signals;
+    } stops[] = {
+        { 30000, 0, 30000, 30000 },
+        { 30000, 12000, 42000, 30000 },
+        { 0, 12000, 12000, 0 },
+        { 119000, 12000, 120000, 108000 },
+        { 600000, 12000, 600000, 588000 },
+        { 30000, 242000, 120000, 30000 },
+        { 100000, 242000, 120000, 60000 },
+        { 600000, 0, 600000, 600000 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(stops) / sizeof(stops[0]); i++) {
+        assert_int_equal(proto_stop_total_ms(stops[i].wait, stops[i].ladder), stops[i].total);
+        assert_int_equal(proto_stop_signals_ms(stops[i].wait, stops[i].ladder), stops[i].signals);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -150,6 +172,7 @@ int main(void)
         cmocka_unit_test(a_long_line_is_too_big),
         cmocka_unit_test(state_names_are_those_of_the_document),
         cmocka_unit_test(signals_by_name_and_number),
+        cmocka_unit_test(a_stop_is_divided_between_asking_and_signals),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
