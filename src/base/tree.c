@@ -148,15 +148,20 @@ static struct tree *new_tree(const char *token, enum tree_rung rung)
     return tree;
 }
 
-static struct tree *take_spare(enum tree_rung rung, const char *token)
+static bool same_limits(const struct tree_limits *a, const struct tree_limits *b)
+{
+    return a->cpu_milli == b->cpu_milli && a->mem_bytes == b->mem_bytes && a->pids == b->pids;
+}
+
+static struct tree *take_spare(enum tree_rung rung, const struct tree_options *options)
 {
     struct tree *tree;
 
     DL_FOREACH(spares, tree)
     {
-        if (tree->rung == rung) {
+        if (tree->rung == rung && same_limits(&tree->limits, &options->limits)) {
             DL_DELETE(spares, tree);
-            (void)snprintf(tree->token, sizeof tree->token, "%s", token);
+            (void)snprintf(tree->token, sizeof tree->token, "%s", options->token);
             tree->root = 0;
             tree->empty = false;
             return tree;
@@ -168,8 +173,6 @@ static struct tree *take_spare(enum tree_rung rung, const char *token)
 int tree_new(const struct tree_options *options, struct tree **ret_tree, struct err *err)
 {
     static unsigned n_groups;
-    const struct tree_limits *limits = &options->limits;
-    bool plain = limits->cpu_milli == 0 && limits->mem_bytes == 0 && limits->pids == 0;
     size_t len = strlen(options->token);
 
     tree_groups_know();
@@ -184,13 +187,14 @@ int tree_new(const struct tree_options *options, struct tree **ret_tree, struct 
         return err_set(err, ERR_UNSUPPORTED, "process trees by %s do not work here",
                        rung_names[rung]);
     }
-    struct tree *spare = options->shortlived && plain ? take_spare(rung, options->token) : NULL;
+    struct tree *spare = options->shortlived ? take_spare(rung, options) : NULL;
     if (spare != NULL) {
         *ret_tree = spare;
         return 0;
     }
     CLEANUP(tree_freep) struct tree *tree = new_tree(options->token, rung);
-    tree->shortlived = options->shortlived && plain;
+    tree->shortlived = options->shortlived;
+    tree->limits = options->limits;
     tree->spare_orphans = options->spare_orphans;
     if (tree->shortlived) {
         (void)snprintf(tree->name, sizeof tree->name, "davit-s%d-%u", (int)getpid(), n_groups++);
@@ -198,7 +202,7 @@ int tree_new(const struct tree_options *options, struct tree **ret_tree, struct 
     if (tree_groups_open(tree) < 0) {
         return err_set(err, ERR_IO, "make cgroup %s: %s", tree->name, strerror(errno));
     }
-    tree_groups_limit(tree, limits);
+    tree_groups_limit(tree, &options->limits);
     if (rung == TREE_SWEEP) {
         struct err ignored;
         (void)prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
@@ -236,7 +240,7 @@ void tree_free(struct tree *tree)
         DL_DELETE(open_sweeps, tree);
     }
     DL_COUNT(spares, at, n);
-    bool group = tree->v2_fd >= 0 || tree->n_procs > 0;
+    bool group = tree->rung < TREE_PIDNS;
     if (tree->shortlived && group && !tree->spent && n < SPARES_MAX && tree_is_empty(tree)) {
         DL_PREPEND(spares, tree);
         return;

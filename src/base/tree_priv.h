@@ -26,6 +26,7 @@ struct tree {
     bool spare_orphans;
     bool spent; /* Was killed by cgroup.kill. */
     bool empty; /* Seen empty after its start: nobody can join any more. */
+    struct tree_limits limits; /* Asked for. */
     unsigned limits_applied;
     int v2_fd;                 /* Group directory; -1: none. */
     int v1_fds[TREE_V1_COUNT]; /* Group directories in hierarchies; -1: not in it. */

@@ -456,6 +456,7 @@ static int spawn(struct hook_job *job, const struct hook_spec *spec, struct err 
     struct tree_options tree = { .token = job->record->run_id, .rung = job->engine->rung };
     tree.shortlived = !spec->leave;
     tree.spare_orphans = job->engine->spare_orphans;
+    tree.limits = spec->limits;
     if (spec->leave && (tree.rung != TREE_AUTO ? tree.rung : tree_best_rung()) == TREE_PIDNS) {
         tree.rung = TREE_SWEEP;
     }

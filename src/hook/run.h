@@ -47,6 +47,7 @@ struct hook_spec {
     size_t n_groups;
     bool set_umask;
     mode_t umask;
+    struct tree_limits limits; /* Where groups can limit. */
 };
 
 struct hook_run;

@@ -7,6 +7,8 @@
  * Happy path: the timer fires, the snooze file is looked for, one HTTP request or one run of
  * the command is made, its verdict goes to the core, the timer is set to the core's next time.
  * Failures: an attempt that could not be made is a failed one, with the reason.
+ * A command that cannot be killed is told as failed all the same; while BUSY_MOST such are left no
+ * other one is started.
  * Invariants: one attempt at a time; the callback fires only for a change of the core's state.
  */
 #include "pod/checker.h"
@@ -23,6 +25,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { BUSY_MOST = 32, TOLD_MOST = 5, TELL_EVERY_MS = 10 * 60 * 1000 };
+
 struct checker {
     uv_loop_t *loop;
     const struct taskfile *task;
@@ -30,6 +34,9 @@ struct checker {
     char *snooze;
     char **env;
     struct health health;
+    uint64_t telling_ms; /* since then `told` failures were logged, `untold` were not */
+    uint64_t untold;
+    unsigned told;
     checker_cb cb;
     void *data;
 
@@ -60,6 +67,26 @@ static void arm(struct checker *checker)
     (void)uv_timer_start(&checker->timer, on_due, next > now ? next - now : 0, 0);
 }
 
+/* A check may fail as often as it likes, but the log is not the task's disk. */
+static void tell(struct checker *checker, const char *why)
+{
+    uint64_t now = clock_now_ms();
+
+    if (now - checker->telling_ms >= TELL_EVERY_MS) {
+        checker->telling_ms = now;
+        checker->told = 0;
+    }
+    if (checker->told >= TOLD_MOST) {
+        checker->untold++;
+        return;
+    }
+    log_info("health check failed attempt=%llu in_a_row=%u untold=%llu reason=\"%s\" task=%s",
+             (unsigned long long)checker->health.attempts, checker->health.failures,
+             (unsigned long long)checker->untold, why, checker->task->id);
+    checker->told++;
+    checker->untold = 0;
+}
+
 /* why NULL: healthy. */
 static void attempted(struct checker *checker, const char *why)
 {
@@ -68,9 +95,7 @@ static void attempted(struct checker *checker, const char *why)
     CRASH_POINT("pod.checked");
     health_attempted(&checker->health, checker->started_ms, why, clock_now_ms());
     if (why) {
-        log_info("health check failed attempt=%llu in_a_row=%u reason=\"%s\" task=%s",
-                 (unsigned long long)checker->health.attempts, checker->health.failures, why,
-                 checker->task->id);
+        tell(checker, why);
     }
     if (checker->health.next_ms == HEALTH_NEVER) {
         checker->stopped = true;
@@ -157,6 +182,10 @@ static void on_due(uv_timer_t *timer)
     checker->started_ms = clock_now_ms();
     if (faccessat(AT_FDCWD, checker->snooze, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
         attempted(checker, NULL);
+        return;
+    }
+    if (checker->engine && run_engine_busy(checker->engine) >= BUSY_MOST) {
+        attempted(checker, "The commands before it are still there.");
         return;
     }
     CRASH_POINT("pod.check");

@@ -9,9 +9,9 @@
  *   STARTING --min_successes in a row--> HEALTHY --more than max_failures in a row--> FAILED
  *   (STARTING --that many successes cannot be reached in time--> FAILED)
  *
- * Failures of the first `forgiving` attempts, those that begin within initial_interval, count
- * for nothing.  From then on the attempts left must suffice for the successes wanted; as soon
- * as they do not, waiting for the rest of them would change nothing.
+ * Failures of the first `forgiving` attempts, those that begin within initial_interval, count for
+ * nothing, until the task was healthy once.  From then on the attempts left must suffice for the
+ * successes wanted; as soon as they do not, waiting for the rest of them would change nothing.
  * Invariants: FAILED is final and has no next attempt; successes and failures are never both
  * above 0.
  */

@@ -4,7 +4,8 @@
  *
  * Processes, deadlines and output are the hook engine's, which kills whole trees and never
  * waits for a pipe that somebody keeps open; here its record becomes a verdict.  The runs are no
- * hook runs: no record of them goes anywhere.
+ * hook runs: no record of them goes anywhere.  A command has the limits of its task, but beside
+ * the task: a check that is hungry is a failed check, not a task out of memory.
  */
 #include "pod/probe_shell.h"
 
@@ -65,7 +66,8 @@ void probe_shell_start(struct probe_shell *probe, struct hook_engine *engine,
         .env = (const char *const *)spec->env,
         .cwd = spec->sandbox,
         .term_ms = spec->timeout_ms,
-        .kill_ms = spec->timeout_ms + 1, /* A check has nothing to clean up. */
+        .kill_ms = spec->timeout_ms + 1, /* A check has nothing to clean up, */
+        .go_on_at_term = true,           /* and one that cannot be killed is a failed one. */
         .set_user = task->set_user,
         .uid = task->uid,
         .gid = task->gid,
@@ -73,6 +75,7 @@ void probe_shell_start(struct probe_shell *probe, struct hook_engine *engine,
         .n_groups = task->n_groups,
         .set_umask = true,
         .umask = UMASK,
+        .limits = { .cpu_milli = task->cpu_milli, .mem_bytes = task->ram_bytes },
     };
 
     *probe = (struct probe_shell){ .data = probe->data, .cb = cb };

@@ -272,6 +272,19 @@ def test_a_check_leaves_the_tasks_own_daemons_alone(home, rung):
         assert not alive(pid)
 
 
+def test_a_check_that_fails_for_ever_does_not_fill_the_log(home):
+    with Pod(home, [process("a", "sleep 60")],
+             task={"health": checks(shell="echo x >> asked; test ! -e sick", interval_secs=0.1,
+                                    max_consecutive_failures=1_000_000)}) as pod:
+        pod.agent.wait_state("running")
+        (pod.sandbox / "sick").touch()
+        before = len(read(pod.sandbox / "asked").split())
+        wait_until("twenty checks", lambda: len(read(pod.sandbox / "asked").split()) > before + 20)
+        assert 1 <= pod.messages().count("health check failed") <= 6
+        pod.agent.tell(type="stop", grace_ms=1000)
+        pod.end()
+
+
 def test_a_command_beats_the_port(home):
     with Served(home, checks(shell="true"), {"answer": "500 no"}) as pod:
         pod.agent.wait_state("running")
@@ -362,6 +375,14 @@ def test_a_stop_without_time_goes_straight_to_signals(home):
         pod.stop(2000)
         pod.end()
     assert pod.requests() == ["TERM"]
+
+
+def test_a_long_finalization_wait_leaves_the_ladder_its_time(home):
+    with Served(home, lifecycle=LADDER, finalization_wait=600) as pod:
+        wait_until("it serves", lambda: serves(pod.port))
+        pod.stop(600_000)
+        pod.end()
+    assert pod.requests() == ["POST /quitquitquit", "POST /abortabortabort", "TERM"]
 
 
 def test_no_port_no_ladder(home):
@@ -456,6 +477,18 @@ def test_out_of_memory_is_a_failure_that_names_the_limit(home, command):
     assert state["processes"]["hog"]["runs"] == 1
 
 
+@pytest.mark.skipif(not memory_limits_work(), reason="no memory cgroup that we may use")
+@pytest.mark.parametrize("rung", ["sweep", ""])
+def test_a_check_has_no_more_memory_than_its_task(home, rung):
+    hog = "/usr/bin/python3 -c \"x = b'x' * 200_000_000\""
+    health = checks(shell=hog, initial_interval_secs=0, timeout_secs=10, max_consecutive_failures=2)
+    with Pod(home, [process("a", "sleep 60")], env={"DAVIT_KILL_RUNG": rung} if rung else {},
+             task={"resources": {"ram_bytes": 32 << 20}, "health": health}) as pod:
+        state = pod.end()
+    assert state["state"] == "failed"
+    assert state["reason"] == "Failed health check! Not enough successful health checks in time."
+
+
 def test_a_full_disk_is_a_failure_that_names_both_numbers(home):
     command = "mkdir -p a/b; head -c 300000 /dev/zero > a/b/f; ln a/b/f a/g; ln -s / everything; " \
               "while [ ! -e more ]; do sleep 0.05; done; head -c 900000 /dev/zero > h; sleep 60"
@@ -523,3 +556,26 @@ def test_each_run_rotates_its_own_log(home):
     for run in (0, 1):
         assert len(logs_of(pod, "a", run=run)) == 2
         assert logs_of(pod, "a", run=run)["stdout"].endswith("line 29\n")
+
+
+def test_a_log_that_its_owner_removed_is_there_again_after_a_change_of_files(home):
+    command = "echo first line; rm .logs/a/0/stdout; for i in $(seq 10 29); do echo line $i; sleep 0.01; done"
+    with Pod(home, [process("a", command, logger=logger(50, 2))]) as pod:
+        assert pod.end()["state"] == "finished"
+    files = logs_of(pod, "a")
+    assert sorted(files) == ["stdout", "stdout.1", "stdout.2"]
+    assert all(0 < len(text) <= 50 for text in files.values())
+    assert files["stdout"].endswith("line 29\n")
+
+
+def test_names_that_cannot_be_changed_cost_neither_the_backups_nor_the_log(home):
+    """Its owner may do what he likes in there; davit-pod must not fill its own log about it."""
+    command = "mkdir -p .logs/a/0/.stdout.new/x; echo old > .logs/a/0/stdout.1; " \
+              "for i in $(seq 10 59); do echo line $i; sleep 0.005; done"
+    with Pod(home, [process("a", command, logger=logger(50, 3))]) as pod:
+        assert pod.end()["state"] == "finished"
+    files = logs_of(pod, "a")
+    assert sorted(files) == ["stdout", "stdout.1"]
+    assert files["stdout.1"] == "old\n"
+    assert files["stdout"] == "".join(f"line {i}\n" for i in range(10, 60))
+    assert pod.messages().count("cannot begin a new log") == 1
