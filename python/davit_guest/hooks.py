@@ -51,8 +51,8 @@ class GlobalHookRegistry:
         return [] if cls.DISABLED else list(cls.HOOKS)
 
     @classmethod
-    def reset(cls):
-        cls.HOOKS = []
+    def reset(cls, hooks=()):
+        cls.HOOKS = list(hooks)
         cls.DISABLED = False
 
     @classmethod

@@ -26,6 +26,7 @@ class Session:
         self.config = None
         self.hooks = None
         self.selected = None
+        self.plugin_hooks = ()  # API hooks that plugin files registered for every call.
 
     def hello(self, params):
         if params.get("protocol") != PROTOCOL or params.get("version") != VERSION:
@@ -38,7 +39,7 @@ class Session:
         log.set_verbose(bool(params.get("verbose")))
         compat.install(params.get("python2", True))
         self.config = self.selected = None
-        hooks.GlobalHookRegistry.reset()
+        hooks.GlobalHookRegistry.reset(self.plugin_hooks)
         config = loader.LoadedConfig(
             path=params.get("path"), text=params.get("text"), name=params.get("name"),
             binds=params.get("binds") or (), read_json=bool(params.get("read_json")),
@@ -49,6 +50,26 @@ class Session:
                   "warnings": config.warnings}
         self.config = config
         return answer
+
+    def plugins_load(self, params):
+        from . import command_hooks, compat, hooks, log
+        log.set_verbose(bool(params.get("verbose")))
+        compat.install(True)
+        command_hooks.GlobalCommandHookRegistry.reset()
+        hooks.GlobalHookRegistry.reset()
+        warnings = command_hooks.load(params.get("paths") or ())
+        self.plugin_hooks = hooks.GlobalHookRegistry.get_hooks()
+        return {"commands": [command_hooks.name_of(hook) for hook in
+                             command_hooks.GlobalCommandHookRegistry.get_hooks()],
+                "hooks": len(self.plugin_hooks), "warnings": warnings}
+
+    def command_call(self, params):
+        from . import command_hooks
+        known = [params.get(name) for name in ("noun", "verb", "options", "operands", "argv",
+                                               "skip")]
+        if params.get("phase") == "pre":
+            return command_hooks.run_pre(*known)
+        return command_hooks.run_post(*known, params.get("result", 0))
 
     def _loaded(self):
         if self.config is None:
@@ -121,6 +142,8 @@ class Session:
         "config.check_update": config_check_update,
         "hooks.plan": hooks_plan,
         "hook.call": hook_call,
+        "plugins.load": plugins_load,
+        "command.call": command_call,
     }
 
 

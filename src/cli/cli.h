@@ -19,6 +19,7 @@ struct cli {
     bool json;                 /* --json was given */
     bool color;                /* stdout is to be coloured */
     bool terminal;             /* stderr is a terminal: progress is redrawn */
+    struct config *plugins;    /* Has run the plugin files; NULL: there are none. */
     struct clusters *clusters; /* NULL until cli_client() needed it */
     struct client *client;     /* of client_cluster; NULL until needed */
     const struct cluster *client_cluster;

@@ -157,12 +157,18 @@ struct config_options hooked_file_options(const struct verb_call *call)
     };
 }
 
+static bool wants_strict(const struct verb_call *call)
+{
+    return verb_has(call, "strict-hooks") && verb_flag(call, "strict-hooks");
+}
+
 int hooked_load(struct verb_call *call, const char *file, const char *key,
                 struct config **ret_config, json_t **ret_selected, struct err *err)
 {
     const struct config_options options = hooked_file_options(call);
 
-    *ret_config = config_new();
+    *ret_config = call->cli->plugins != NULL ? config_share(call->cli->plugins) : config_new();
+    config_set_strict(*ret_config, wants_strict(call));
     if (config_load(*ret_config, file, &options, err) < 0) {
         return err_code(err);
     }
@@ -172,6 +178,28 @@ int hooked_load(struct verb_call *call, const char *file, const char *key,
         return err_code(err);
     }
     hooked_print_warnings(json_object_get(*ret_selected, "warnings"));
+    return 0;
+}
+
+int hooked_begin(struct verb_call *call, int at, const char *key, struct config **ret_config,
+                 struct err *err)
+{
+    const char *operand = call->n_operands > at ? call->operands[at] : NULL;
+    const char *option = verb_text(call, "config");
+    CLEANUP(json_freep) json_t *selected = NULL;
+
+    if (operand != NULL && option != NULL) {
+        return err_set(err, ERR_USAGE, "argument --config: not allowed with the argument FILE");
+    }
+    if (operand != NULL || option != NULL) {
+        if (hooked_load(call, operand != NULL ? operand : option, key, ret_config, &selected, err) <
+            0) {
+            return err->code == ERR_USAGE ? err_code(err) : hooked_config_failed(*ret_config, err);
+        }
+    } else if (call->cli->plugins != NULL) {
+        *ret_config = config_share(call->cli->plugins);
+        config_set_strict(*ret_config, wants_strict(call));
+    }
     return 0;
 }
 

@@ -14,6 +14,15 @@
     { "read-json", 0, ARGS_FLAG, NULL, "FILE is JSON", NULL, 0, 0 },                               \
     { "python2-compat", 0, ARGS_TEXT, "on|off", "translate files written for Python 2 (on)", "on", \
       0, 0 }
+/* Those of a verb whose API call client hooks stand around, with a configuration of its own ... */
+#define HOOKED_CALL_OPTIONS                                                                        \
+    HOOKED_FILE_OPTIONS,                                                                           \
+    { "strict-hooks", 0, ARGS_FLAG, NULL, "None from generic_hook refuses, too", NULL, 0, 0 }
+
+/* ... or with one for its hooks alone, as --config FILE or behind its other operands. */
+#define HOOKED_CONFIG_OPTIONS                                                                      \
+    HOOKED_CALL_OPTIONS,                                                                           \
+    { "config", 0, ARGS_TEXT, "FILE", "a configuration whose client hooks run", NULL, 0, 0 }
 /* clang-format on */
 
 /* What they ask for. */
@@ -47,6 +56,13 @@ int hooked_run(struct cli *cli, struct client *client, const struct hooked *hook
  * is config_select()'s answer; warnings were printed. */
 int hooked_load(struct verb_call *call, const char *file, const char *key,
                 struct config **ret_config, json_t **ret_selected, struct err *err);
+
+/* What a verb with HOOKED_CONFIG_OPTIONS begins with: the configuration whose hooks run, from
+ * operand `at` or --config, with the job of that key selected.  *ret_config is NULL when there
+ * is none, and no plugin's hooks either.  0, ERR_*, or (the reason was printed) the status to
+ * end with. */
+int hooked_begin(struct verb_call *call, int at, const char *key, struct config **ret_config,
+                 struct err *err);
 
 /* Prints what config could not say in one line, and gives the exit status to end with. */
 int hooked_config_failed(const struct config *config, const struct err *err);

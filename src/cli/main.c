@@ -13,11 +13,16 @@
 #include "base/str.h"
 #include "cli/browser.h"
 #include "cli/cli.h"
+#include "cli/command_hooks.h"
+#include "cli/verbs.h"
+#include "config/config.h"
 
 #include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+
+enum { API_ERROR = 10 };
 
 static const char *const programs[] = { "store", "master", "agent", "rest", NULL };
 
@@ -39,12 +44,68 @@ static bool wants_color(const char *when)
     return isatty(STDOUT_FILENO) && !str_eq(term, "dumb");
 }
 
-static int run_verb(const struct verb *verb, int argc, char **argv)
+static bool is_aurora(void)
+{
+    return strcmp(verb_program(), "aurora") == 0;
+}
+
+/* Scripts of the Aurora client know no status of ours: what a hook of the operation, the
+ * present state or a missing object refuse was API_ERROR or INVALID_PARAMETER to them. */
+static int old_status(const struct verb *verb, int status, const struct err *err)
+{
+    bool creates = verb == &verb_job_create || verb == &verb_runtask;
+
+    if (!is_aurora() || err->code == 0) {
+        return status;
+    }
+    if (status == err_exit_status(ERR_NOTFOUND)) {
+        return err_exit_status(ERR_INVALID);
+    }
+    return status == err_exit_status(ERR_REFUSED) || status == err_exit_status(ERR_CONFLICT)
+               ? (creates ? err_exit_status(ERR_FAILED) : API_ERROR)
+               : status;
+}
+
+/* The last log line; a failure with a message of its own has said enough. */
+static void log_end(const struct cli *cli, int status, const struct err *err)
+{
+    if (status > 0 && err->code == 0 && !cli->json) {
+        (void)fprintf(stderr, " INFO] Command terminated with error code %d\n", status);
+    } else if (status == 0 && cli->verbose) {
+        (void)fprintf(stderr, "DEBUG] Command terminated successfully\n");
+    }
+}
+
+/* The verb between its command hooks; the status to end with. */
+static int run_hooked(struct verb_call *call, int n, char **words)
+{
+    struct err err = { 0 };
+    bool ended = false;
+    int rv = command_hooks_before(call, n, words, &ended, &err);
+
+    if (rv == 0 && !ended) {
+        rv = call->verb->run(call, &err);
+        if (rv == 0) {
+            browser_after(call);
+            rv = command_hooks_after(call, n, words);
+        }
+    }
+    if (rv < 0) {
+        rv = err.code == ERR_USAGE ? verb_complain(call->verb, &err)
+                                   : cli_report(call->cli, &err, err_exit_status(err.code));
+    }
+    rv = old_status(call->verb, rv, &err);
+    log_end(call->cli, rv, &err);
+    return rv;
+}
+
+/* line: the verb's last word and what is behind it; words: everything, for hooks. */
+static int run_verb(const struct verb *verb, int argc, char **line, int n, char **words)
 {
     struct cli cli = { 0 };
     struct verb_call call = { .cli = &cli, .verb = verb };
     struct err err = { 0 };
-    int rv = verb_parse(&call, argc, argv, &err);
+    int rv = verb_parse(&call, argc, line, &err);
 
     if (rv != 0) {
         verb_call_fini(&call);
@@ -59,14 +120,8 @@ static int run_verb(const struct verb *verb, int argc, char **argv)
     }
     cli_catch_interrupt();
     (void)uv_loop_init(&cli.loop);
-    rv = verb->run(&call, &err);
-    if (rv == 0) {
-        browser_after(&call);
-    }
-    if (rv < 0) {
-        rv = err.code == ERR_USAGE ? verb_complain(verb, &err)
-                                   : cli_report(&cli, &err, err_exit_status(err.code));
-    }
+    rv = run_hooked(&call, n, words);
+    config_free(cli.plugins);
     cli_fini(&cli);
     (void)uv_run(&cli.loop, UV_RUN_DEFAULT);
     (void)uv_loop_close(&cli.loop);
@@ -91,6 +146,57 @@ static bool is_help(const char *word)
     return strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0;
 }
 
+/* How many words before the noun are options: --skip-hooks X and -v may stand there, too. */
+static int count_leading(int n, char **words)
+{
+    int at = 0;
+
+    while (at < n) {
+        if (strcmp(words[at], "-v") == 0 || strcmp(words[at], "--verbose") == 0 ||
+            strncmp(words[at], "--skip-hooks=", strlen("--skip-hooks=")) == 0) {
+            at++;
+        } else if (strcmp(words[at], "--skip-hooks") == 0 && at + 1 < n) {
+            at += 2;
+        } else {
+            break;
+        }
+    }
+    return at;
+}
+
+/* Runs what the words behind the program's name ask for. */
+static int run_line(int n, char **words, struct err *err)
+{
+    int leading = count_leading(n, words), skip = 0, at = 0;
+    CLEANUP(mem_freep) char **line = mem_alloc((size_t)(n + 1) * sizeof *line);
+    const struct verb *verb = NULL;
+
+    if (leading == n) {
+        return err_set(err, ERR_USAGE, "too few arguments; see '%s --help'", verb_program());
+    }
+    if (verb_find(n - leading, words + leading, &verb, &skip, err) < 0) {
+        return err_code(err);
+    }
+    line[at++] = words[leading + skip];
+    for (int i = 0; i < leading; i++) {
+        line[at++] = words[i];
+    }
+    for (int i = leading + skip + 1; i < n; i++) {
+        line[at++] = words[i];
+    }
+    return run_verb(verb, at, line, n, words);
+}
+
+static void set_program(const char *path)
+{
+    const char *slash = path != NULL ? strrchr(path, '/') : NULL;
+    const char *name = slash != NULL ? slash + 1 : path;
+
+    if (str_eq(name, "aurora")) {
+        verb_set_program("aurora");
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct verb *verb = NULL;
@@ -100,6 +206,7 @@ int main(int argc, char **argv)
     (void)setlocale(LC_CTYPE, "");
     (void)signal(SIGPIPE, SIG_DFL);
     log_init("davit");
+    set_program(argv[0]);
     if (argc < 2 || is_help(argv[1]) || (strcmp(argv[1], "help") == 0 && argc == 2)) {
         CLEANUP(mem_freep) char *help = verb_help_all();
 
@@ -121,9 +228,11 @@ int main(int argc, char **argv)
         (void)fputs(help, stdout);
         return 0;
     }
-    if (verb_find(argc - 1, argv + 1, &verb, &skip, &err) < 0) {
-        (void)fprintf(stderr, "davit: error: %s\n", err.msg);
+    int rv = run_line(argc - 1, argv + 1, &err);
+
+    if (rv < 0) {
+        (void)fprintf(stderr, "%s: error: %s\n", verb_program(), err.msg);
         return err_exit_status(err.code);
     }
-    return run_verb(verb, argc - 1 - skip, argv + 1 + skip);
+    return rv;
 }

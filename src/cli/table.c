@@ -10,6 +10,7 @@
 const struct verb *const verb_table[] = {
     &verb_up,
     &verb_down,
+    &verb_runtask,
     &verb_job_create,
     &verb_job_add,
     &verb_job_restart,

@@ -49,10 +49,22 @@ static const struct verb_option *option_at(const struct verb *verb, size_t index
     return index < sizeof common / sizeof common[0] ? &common[index] : NULL;
 }
 
+static const char *program = "davit";
+
+void verb_set_program(const char *name)
+{
+    program = name;
+}
+
+const char *verb_program(void)
+{
+    return program;
+}
+
 static char *program_of(const struct verb *verb)
 {
-    return verb->noun != NULL ? str_printf("davit %s %s", verb->noun, verb->name)
-                              : str_printf("davit %s", verb->name);
+    return verb->noun != NULL ? str_printf("%s %s %s", program, verb->noun, verb->name)
+                              : str_printf("%s %s", program, verb->name);
 }
 
 /* The args_spec of a verb; values land in call's slots. */
@@ -159,6 +171,54 @@ static const union verb_value *slot(const struct verb_call *call, const char *na
     abort();
 }
 
+bool verb_has(const struct verb_call *call, const char *name)
+{
+    const struct verb_option *option = NULL;
+
+    for (size_t i = 0; (option = option_at(call->verb, i)) != NULL; i++) {
+        if (strcmp(option->name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+json_t *verb_options_json(const struct verb_call *call)
+{
+    json_t *all = json_object();
+    const struct verb_option *option = NULL;
+
+    for (size_t i = 0; (option = option_at(call->verb, i)) != NULL; i++) {
+        const union verb_value *value = &call->values[i];
+        json_t *list = NULL;
+
+        switch (option->type) {
+        case ARGS_FLAG:
+            json_put_bool(all, option->name, value->flag);
+            break;
+        case ARGS_INT:
+            json_put_int(all, option->name, value->number);
+            break;
+        case ARGS_TEXT:
+            if (value->text != NULL) {
+                json_put_take(all, option->name,
+                              json_str_repaired(value->text, strlen(value->text)));
+            } else {
+                json_put_take(all, option->name, json_null());
+            }
+            break;
+        case ARGS_LIST:
+            list = json_array();
+            for (char **item = value->list; item != NULL && *item != NULL; item++) {
+                (void)json_array_append_new(list, json_str_repaired(*item, strlen(*item)));
+            }
+            json_put_take(all, option->name, list);
+            break;
+        }
+    }
+    return all;
+}
+
 bool verb_flag(const struct verb_call *call, const char *name)
 {
     return slot(call, name, ARGS_FLAG)->flag;
@@ -241,10 +301,10 @@ static int unknown(const char *noun, const char *word, struct err *err)
     const char *near = suggestion(noun, word);
     CLEANUP(mem_freep)
     char *hint = near != NULL ? str_printf("; did you mean '%s'?", near)
-                              : mem_strdup("; see 'davit --help'");
+                              : str_printf("; see '%s --help'", program);
 
-    return err_set(err, ERR_USAGE, "'%s%s%s' is no davit command%s", noun != NULL ? noun : "",
-                   noun != NULL ? " " : "", word, hint);
+    return err_set(err, ERR_USAGE, "'%s%s%s' is no %s command%s", noun != NULL ? noun : "",
+                   noun != NULL ? " " : "", word, program, hint);
 }
 
 int verb_find(int argc, char **argv, const struct verb **ret_verb, int *ret_skip, struct err *err)
@@ -270,8 +330,8 @@ int verb_find(int argc, char **argv, const struct verb **ret_verb, int *ret_skip
         return unknown(NULL, argv[0], err);
     }
     if (argc < 2) {
-        return err_set(err, ERR_USAGE, "'davit %s' needs a verb; see 'davit %s --help'", argv[0],
-                       argv[0]);
+        return err_set(err, ERR_USAGE, "'%s %s' needs a verb; see '%s %s --help'", program, argv[0],
+                       program, argv[0]);
     }
     return unknown(argv[0], argv[1], err);
 }
@@ -293,14 +353,17 @@ char *verb_help_all(void)
 {
     struct buf buf = { 0 };
 
-    buf_add_text(&buf,
-                 "usage: davit NOUN VERB [options] ...\n\n"
-                 "Runs services, batch and cron jobs, with hooks at every step.\n\ncommands:\n");
+    buf_addf(&buf,
+             "usage: %s NOUN VERB [options] ...\n\n"
+             "Runs services, batch and cron jobs, with hooks at every step.\n\ncommands:\n",
+             program);
     for (const struct verb *const *v = verb_table; *v != NULL; v++) {
         add_verb_line(&buf, *v);
     }
-    buf_add_text(&buf, "\n'davit NOUN VERB --help' explains one of them. Exit codes: "
-                       "'davit help exit-codes'.\n");
+    buf_addf(&buf,
+             "\n'%s NOUN VERB --help' explains one of them. Exit codes: "
+             "'%s help exit-codes'.\n",
+             program, program);
     return buf_take(&buf);
 }
 
@@ -308,7 +371,7 @@ char *verb_help_noun(const char *noun)
 {
     struct buf buf = { 0 };
 
-    buf_addf(&buf, "usage: davit %s VERB [options] ...\n\n", noun);
+    buf_addf(&buf, "usage: %s %s VERB [options] ...\n\n", program, noun);
     for (const struct verb *const *v = verb_table; *v != NULL; v++) {
         if (str_eq((*v)->noun, noun)) {
             add_verb_line(&buf, *v);

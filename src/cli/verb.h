@@ -53,6 +53,7 @@ struct verb {
     const char *details;               /* Outputs, exit codes; may be NULL. */
     const struct verb_option *options; /* Ended by a NULL name; may be NULL. */
     bool json;                         /* Takes --json (and its old spelling --write-json). */
+    const struct verb *same_as;        /* For command hooks it is that one; NULL: itself. */
     verb_fn run;
 };
 
@@ -68,6 +69,11 @@ int verb_find(int argc, char **argv, const struct verb **ret_verb, int *ret_skip
 int verb_parse(struct verb_call *call, int argc, char **argv, struct err *err);
 void verb_call_fini(struct verb_call *call);
 
+bool verb_has(const struct verb_call *call, const char *name);
+
+/* {"option": value} of those that have one. */
+json_t *verb_options_json(const struct verb_call *call);
+
 /* Values by option name; asking for an option that the verb lacks is a bug. */
 bool verb_flag(const struct verb_call *call, const char *name);
 const char *verb_text(const struct verb_call *call, const char *name);
@@ -76,6 +82,10 @@ char **verb_list(const struct verb_call *call, const char *name);
 
 /* "usage: ..." and the error on stderr, as scripts know it; exit status 2. */
 int verb_complain(const struct verb *verb, const struct err *err);
+
+/* The name of the program in usage and errors: "davit", or "aurora" when run by that name. */
+void verb_set_program(const char *name);
+const char *verb_program(void);
 
 /* Texts made from the table; the caller's. */
 char *verb_help_all(void);

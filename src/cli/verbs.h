@@ -40,6 +40,7 @@ extern const struct verb verb_op_show;
 extern const struct verb verb_op_wait;
 extern const struct verb verb_quota_get;
 extern const struct verb verb_quota_set;
+extern const struct verb verb_runtask;
 extern const struct verb verb_sla_get_job_uptime;
 extern const struct verb verb_sla_get_task_up_count;
 extern const struct verb verb_task_logs;

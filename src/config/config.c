@@ -32,6 +32,8 @@ enum { TIMEOUT_MS = 10000, END_WAIT_MS = 1000 };
 struct config {
     uv_loop_t loop;
     struct guest *guest;
+    unsigned owners;
+    bool loaded, strict;
     uint64_t timeout_ms;
     json_t *jobs;
     json_t *warnings;
@@ -54,10 +56,23 @@ struct config *config_new(void)
     int rv = uv_loop_init(&config->loop);
 
     assert(rv == 0);
+    config->owners = 1;
+    config->timeout_ms = TIMEOUT_MS;
     config->exit_status = -1;
     config->name = mem_strdup("");
     config->message = mem_strdup("");
     return config;
+}
+
+struct config *config_share(struct config *config)
+{
+    config->owners++;
+    return config;
+}
+
+void config_set_strict(struct config *config, bool strict)
+{
+    config->strict = strict;
 }
 
 static void on_closed(void *data)
@@ -67,7 +82,7 @@ static void on_closed(void *data)
 
 void config_free(struct config *config)
 {
-    if (config == NULL) {
+    if (config == NULL || --config->owners > 0) {
         return;
     }
     if (config->guest != NULL) {
@@ -225,6 +240,7 @@ static int ask_guest(struct config *config, const char *method, json_t *params_t
     return rv;
 }
 
+/* The guest, and its hello; nothing when it is there already. */
 static int start(struct config *config, struct err *err)
 {
     const struct guest_options options = {
@@ -233,13 +249,22 @@ static int start(struct config *config, struct err *err)
         .rpc = { .peer = "the Python guest", .protocol = "davit-guest", .version = 1 },
     };
 
+    if (config->guest != NULL) {
+        return 0;
+    }
     /* A guest that dies while we write to it must not end us. */
     (void)signal(SIGPIPE, SIG_IGN);
     if (guest_start(&config->loop, &options, &config->guest, err) < 0) {
         set_message(config, mem_strdup(err->msg));
         return err_code(err);
     }
-    return 0;
+    return ask_guest(config, NULL, NULL, config->timeout_ms, "starting Python for", NULL, err);
+}
+
+static void set_name(struct config *config, const char *name)
+{
+    free(config->name);
+    config->name = mem_strdup(name);
 }
 
 /* "name=value" texts to [[name, value]...]. */
@@ -270,12 +295,11 @@ static int load(struct config *config, const char *path, const char *name, const
     CLEANUP(json_freep) json_t *binds = NULL, *answer = NULL;
     json_t *params = NULL;
 
-    assert(config->guest == NULL);
+    assert(!config->loaded);
+    config->loaded = true;
     config->timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : TIMEOUT_MS;
-    free(config->name);
-    config->name = mem_strdup(name);
-    if (parse_binds(config, options->binds, &binds, err) < 0 || start(config, err) < 0 ||
-        ask_guest(config, NULL, NULL, config->timeout_ms, "starting Python for", NULL, err) < 0) {
+    set_name(config, name);
+    if (parse_binds(config, options->binds, &binds, err) < 0 || start(config, err) < 0) {
         return err_code(err);
     }
     params = json_object();
@@ -365,6 +389,33 @@ int config_check_update(struct config *config, struct err *err)
 
 /* --- hooks --------------------------------------------------------------- */
 
+int config_plugins(struct config *config, const char *const *paths, bool verbose,
+                   json_t **ret_plugins, struct err *err)
+{
+    json_t *params = NULL;
+    json_t *list = json_array();
+
+    for (; *paths != NULL; paths++) {
+        set_name(config, *paths);
+        (void)json_array_append_new(list, json_str_repaired(*paths, strlen(*paths)));
+    }
+    if (start(config, err) < 0) {
+        json_decref(list);
+        return err_code(err);
+    }
+    params = json_object();
+    json_put_take(params, "paths", list);
+    json_put_bool(params, "verbose", verbose);
+    return ask_guest(config, "plugins.load", params, config->timeout_ms, "evaluating", ret_plugins,
+                     err);
+}
+
+int config_command(struct config *config, json_t *params_take, json_t **ret_result, struct err *err)
+{
+    return ask_guest(config, "command.call", params_take, 0, "running command hooks of", ret_result,
+                     err);
+}
+
 int config_plan(struct config *config, const char *method, json_t **ret_plan, struct err *err)
 {
     json_t *params = json_object();
@@ -386,6 +437,7 @@ int config_hooks(struct config *config, enum config_phase phase, const char *met
     json_put_str(params, "phase", phases[phase]);
     json_put_str(params, "method", method);
     json_put_str(params, "key", key);
+    json_put_bool(params, "strict", config->strict);
     if (args != NULL) {
         json_put_take(params, "args", json_incref((json_t *)args));
     }

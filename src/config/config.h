@@ -31,6 +31,25 @@ struct config *config_new(void);
 void config_free(struct config *config);
 DEFINE_FREEP(struct config, config_free)
 
+/* One more owner: it ends with the last config_free().  Gives it back. */
+struct config *config_share(struct config *config);
+
+/* None in a pre phase refuses also from generic_hook, as in the Aurora client. */
+void config_set_strict(struct config *config, bool strict);
+
+/* Run plugin files (ended by NULL), before any configuration: they register command hooks, and
+ * API hooks for every call, which config_hooks() runs also without a configuration.
+ * {"commands": [names], "hooks": N, "warnings": [text]}, the caller's.  Errors as of config_load().
+ */
+int config_plugins(struct config *config, const char *const *paths, bool verbose,
+                   json_t **ret_plugins, struct err *err);
+
+/* Run the command hooks for {"phase": "pre"|"post", "noun", "verb", "options": {}, "operands": [],
+ * "argv": [], "skip": [names], "result": status}, taken.  {"status", "message", "error"}, the
+ * caller's: not 0 ends the command with it.  No deadline: a hook may ask the user. */
+int config_command(struct config *config, json_t *params_take, json_t **ret_result,
+                   struct err *err);
+
 /* Evaluate a file, or text under a name for messages; once per config.  What the file
  * prints goes to our stdout.  ERR_CONFIG with one line: the words of the Aurora client,
  * and "(file, line N)" where known; ERR_TIMEOUT, ERR_EOF (the guest died), ERR_CANCELED

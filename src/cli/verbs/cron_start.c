@@ -13,8 +13,7 @@
 #include <stdio.h>
 
 static const struct verb_option options[] = {
-    HOOKED_FILE_OPTIONS,
-    { "config", 0, ARGS_TEXT, "FILE", "a configuration whose client hooks run", NULL, 0, 0 },
+    HOOKED_CONFIG_OPTIONS,
     { "open-browser", 0, ARGS_FLAG, NULL, "open the job's page in the browser", NULL, 0, 0 },
     { 0 },
 };
@@ -36,9 +35,9 @@ static int run_cron_start(struct verb_call *call, struct err *err)
     CLEANUP(json_freep) json_t *record = NULL;
     CLEANUP(mem_freep) char *text = NULL;
     CLEANUP(mem_freep) char *what = NULL;
-    const char *file = call->n_operands > 1 ? call->operands[1] : verb_text(call, "config");
     struct client *client = NULL;
     bool vetoed = false;
+    int rv;
 
     if (cli_key_parse(call->operands[0], &key, err) < 0 ||
         cli_client(call->cli, key.cluster, &client, err) < 0) {
@@ -46,12 +45,9 @@ static int run_cron_start(struct verb_call *call, struct err *err)
     }
     text = cli_key_text(&key);
     what = str_printf("starting %s", text);
-    if (file != NULL) {
-        CLEANUP(json_freep) json_t *selected = NULL;
-
-        if (hooked_load(call, file, text, &config, &selected, err) < 0) {
-            return err->code == ERR_USAGE ? err_code(err) : hooked_config_failed(config, err);
-        }
+    rv = hooked_begin(call, 1, text, &config, err);
+    if (rv != 0) {
+        return rv;
     }
     const struct hooked hooked = { config, "start_cronjob", text, NULL, what, start_opcode, text };
 

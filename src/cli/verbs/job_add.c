@@ -16,8 +16,7 @@
 #include <string.h>
 
 static const struct verb_option options[] = {
-    HOOKED_FILE_OPTIONS,
-    { "config", 0, ARGS_TEXT, "FILE", "a configuration whose client hooks run", NULL, 0, 0 },
+    HOOKED_CONFIG_OPTIONS,
     { "open-browser", 0, ARGS_FLAG, NULL, "open the job's page in the browser", NULL, 0, 0 },
     { "wait-until", 0, ARGS_TEXT, "PENDING|RUNNING|FINISHED",
       "return when every new instance has come so far (PENDING)", "PENDING", 0, 0 },
@@ -126,10 +125,9 @@ static int run_job_add(struct verb_call *call, struct err *err)
     CLEANUP(cli_key_fini) struct cli_key key = { 0 };
     CLEANUP(add_fini) struct add add = { 0 };
     CLEANUP(config_freep) struct config *config = NULL;
-    CLEANUP(json_freep) json_t *selected = NULL;
     CLEANUP(json_freep) json_t *instances = NULL;
-    const char *file = call->n_operands > 2 ? call->operands[2] : verb_text(call, "config");
     struct client *client = NULL;
+    int rv;
 
     if (job_wait_check(verb_text(call, "wait-until"), err) < 0 ||
         cli_instances_parse(call->operands[0], &key, &instances, err) < 0) {
@@ -150,8 +148,9 @@ static int run_job_add(struct verb_call *call, struct err *err)
     if (cli_client(call->cli, key.cluster, &client, err) < 0) {
         return err_code(err);
     }
-    if (file != NULL && hooked_load(call, file, add.key, &config, &selected, err) < 0) {
-        return err->code == ERR_USAGE ? err_code(err) : hooked_config_failed(config, err);
+    rv = hooked_begin(call, 2, add.key, &config, err);
+    if (rv != 0) {
+        return rv;
     }
     if (check_template(call->cli, client, &add, err) < 0 ||
         warn_of_sla(call->cli, client, &key, err) < 0) {

@@ -16,7 +16,7 @@
 #include <string.h>
 
 static const struct verb_option options[] = {
-    HOOKED_FILE_OPTIONS,
+    HOOKED_CALL_OPTIONS,
     { "wait-until", 0, ARGS_TEXT, "PENDING|RUNNING|FINISHED",
       "return when every instance has come so far (PENDING)", "PENDING", 0, 0 },
     { "open-browser", 0, ARGS_FLAG, NULL, "open the job's page in the browser", NULL, 0, 0 },
@@ -117,5 +117,19 @@ const struct verb verb_job_create = {
                "rejected. 12: a hook of the operation refused.",
     .options = options,
     .json = true,
+    .run = run_job_create,
+};
+
+/* One call of create_job, under the name that the first client had for one-off tasks. */
+const struct verb verb_runtask = {
+    .name = "runtask",
+    .operands = "CLUSTER/ROLE/ENV/NAME FILE",
+    .min_operands = 2,
+    .max_operands = 2,
+    .summary = "The same as 'job create', for one-off tasks.",
+    .details = "Options, hooks and exit codes are those of 'job create'.",
+    .options = options,
+    .json = true,
+    .same_as = &verb_job_create,
     .run = run_job_create,
 };

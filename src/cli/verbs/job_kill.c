@@ -15,8 +15,7 @@
 #include <string.h>
 
 #define KILL_OPTIONS                                                                              \
-    HOOKED_FILE_OPTIONS,                                                                          \
-        { "config", 0, ARGS_TEXT, "FILE", "a configuration whose client hooks run", NULL, 0, 0 }, \
+    HOOKED_CONFIG_OPTIONS,                                                                        \
         { "open-browser", 0, ARGS_FLAG, NULL, "open the job's page in the browser", NULL, 0, 0 }, \
         { "batch-size", 0, ARGS_INT, "N", "instances to kill at a time (1)", "1", 1, 100000 },    \
         { "max-total-failures", 0, ARGS_INT, "N", "batches that may fail (0)", "0", 0, 100000 },  \
@@ -202,24 +201,20 @@ static int kill_wanted(struct kill *kill, const json_t *wanted, bool *ret_vetoed
     return kill_batch(kill, ret_vetoed, err);
 }
 
-/* FILE is --config's or the trailing operand's. */
 static int run_kill(struct verb_call *call, struct cli_key *key, const json_t *wanted,
                     const char *done, struct err *err)
 {
     CLEANUP(kill_fini) struct kill kill = { .call = call, .operations = json_array() };
-    const char *file = call->n_operands > 1 ? call->operands[1] : verb_text(call, "config");
     bool vetoed = false;
+    int rv;
 
     kill.key = cli_key_text(key);
     if (cli_client(call->cli, key->cluster, &kill.client, err) < 0) {
         return err_code(err);
     }
-    if (file != NULL) {
-        CLEANUP(json_freep) json_t *selected = NULL;
-
-        if (hooked_load(call, file, kill.key, &kill.config, &selected, err) < 0) {
-            return err->code == ERR_USAGE ? err_code(err) : hooked_config_failed(kill.config, err);
-        }
+    rv = hooked_begin(call, 1, kill.key, &kill.config, err);
+    if (rv != 0) {
+        return rv;
     }
     if (kill_wanted(&kill, wanted, &vetoed, err) < 0) {
         if (vetoed) {

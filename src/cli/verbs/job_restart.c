@@ -17,8 +17,7 @@
 #include <stdio.h>
 
 static const struct verb_option options[] = {
-    HOOKED_FILE_OPTIONS,
-    { "config", 0, ARGS_TEXT, "FILE", "a configuration whose client hooks run", NULL, 0, 0 },
+    HOOKED_CONFIG_OPTIONS,
     { "open-browser", 0, ARGS_FLAG, NULL, "open the job's page in the browser", NULL, 0, 0 },
     { "batch-size", 0, ARGS_INT, "N", "instances to restart at a time (1)", "1", 1, 4000 },
     { "watch-secs", 0, ARGS_INT, "SECONDS", "how long each must be RUNNING (30)", "30", 0, 86400 },
@@ -170,9 +169,8 @@ static int run_job_restart(struct verb_call *call, struct err *err)
     CLEANUP(cli_key_fini) struct cli_key key = { 0 };
     CLEANUP(restart_fini) struct restart restart = { .call = call };
     CLEANUP(config_freep) struct config *config = NULL;
-    CLEANUP(json_freep) json_t *selected = NULL;
-    const char *file = call->n_operands > 1 ? call->operands[1] : verb_text(call, "config");
     struct client *client = NULL;
+    int rv;
 
     if (cli_instances_parse(call->operands[0], &key, &restart.instances, err) < 0) {
         return err_code(err);
@@ -186,8 +184,9 @@ static int run_job_restart(struct verb_call *call, struct err *err)
     if (cli_client(call->cli, key.cluster, &client, err) < 0) {
         return err_code(err);
     }
-    if (file != NULL && hooked_load(call, file, restart.key, &config, &selected, err) < 0) {
-        return err->code == ERR_USAGE ? err_code(err) : hooked_config_failed(config, err);
+    rv = hooked_begin(call, 1, restart.key, &config, err);
+    if (rv != 0) {
+        return rv;
     }
     if (restart.instances != NULL && verb_flag(call, "strict") &&
         check_active(&restart, client, err) < 0) {

@@ -16,11 +16,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define COMMON_OPTIONS                                                                            \
-    HOOKED_FILE_OPTIONS,                                                                          \
-        { "config", 0, ARGS_TEXT, "FILE", "a configuration whose client hooks run", NULL, 0, 0 }, \
-    {                                                                                             \
-        "message", 'm', ARGS_TEXT, "TEXT", "why, for the update's events", NULL, 0, 0             \
+#define COMMON_OPTIONS                                                                \
+    HOOKED_CONFIG_OPTIONS,                                                            \
+    {                                                                                 \
+        "message", 'm', ARGS_TEXT, "TEXT", "why, for the update's events", NULL, 0, 0 \
     }
 
 static const struct verb_option options[] = { COMMON_OPTIONS, { 0 } };
@@ -101,12 +100,10 @@ static int run_change(struct verb_call *call, const struct kind *kind, bool wait
     CLEANUP(cli_key_fini) struct cli_key key = { 0 };
     CLEANUP(mem_freep) char *text = NULL;
     CLEANUP(config_freep) struct config *config = NULL;
-    CLEANUP(json_freep) json_t *selected = NULL;
     CLEANUP(json_freep) json_t *update = NULL;
     CLEANUP(json_freep) json_t *last = NULL;
     CLEANUP(json_freep) json_t *record = NULL;
     struct change change = { .call = call, .kind = kind };
-    const char *file = call->n_operands > 1 ? call->operands[1] : verb_text(call, "config");
     struct client *client = NULL;
     int status = 0;
 
@@ -115,8 +112,9 @@ static int run_change(struct verb_call *call, const struct kind *kind, bool wait
         return err_code(err);
     }
     text = cli_key_text(&key);
-    if (file != NULL && hooked_load(call, file, text, &config, &selected, err) < 0) {
-        return err->code == ERR_USAGE ? err_code(err) : hooked_config_failed(config, err);
+    status = hooked_begin(call, 1, text, &config, err);
+    if (status != 0) {
+        return status;
     }
     if (update_view_active(call->cli, client, text, "No active update found for this job.", &update,
                            err) < 0) {

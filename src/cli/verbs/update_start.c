@@ -18,7 +18,7 @@
 #define UPDATE_ID_KEY "org.apache.aurora.client.update_id"
 
 static const struct verb_option options[] = {
-    HOOKED_FILE_OPTIONS,
+    HOOKED_CALL_OPTIONS,
     { "open-browser", 0, ARGS_FLAG, NULL, "open the job's page in the browser", NULL, 0, 0 },
     { "message", 'm', ARGS_TEXT, "TEXT", "why, for the update's events", NULL, 0, 0 },
     { "wait", 0, ARGS_FLAG, NULL, "wait until the update has ended", NULL, 0, 0 },
