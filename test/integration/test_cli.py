@@ -74,7 +74,7 @@ def test_version_is_only_the_version():
     (["update", "list", "--status", "nonsense", "a"], 2, "--status: invalid choice: 'nonsense'"),
     (["update", "info"], 2, "too few arguments"),
     (["job", "create", "--nonsense", "a/b/c/d", "f"], 2, "unrecognized arguments: --nonsense"),
-    (["--skip-hooks=all", "job", "list", "x"], 2, "is no davit command"),
+    (["--skip-hooks=all", "job", "list", "x"], 3, "Unknown cluster: x"),
     (["job", "status", "nowhere/a/b/c"], 3, "Unknown cluster: nowhere"),
     (["op", "list"], 3, "no cluster is known"),
     (["up", "--nodes", "0"], 2, "--nodes: 0 is not between 1 and 100"),
