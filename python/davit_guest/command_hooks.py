@@ -77,9 +77,7 @@ class Context:
         self.args = list(operands)
         self.options = Plain(**{name.replace("-", "_"): value
                                 for name, value in options.items()})
-        key = key_of(operands[0]) if operands else None
-        if key is not None:
-            self.options.jobspec = key
+        self.options.jobspec = key_of(operands[0]) if operands else None
         if not hasattr(self.options, "config_file"):
             self.options.config_file = operands[1] if len(operands) > 1 else None
 

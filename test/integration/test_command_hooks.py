@@ -186,3 +186,18 @@ def test_runtask_is_job_create_for_hooks_too(run):
     done = run(plugin, "runtask", "c/r/devel/n", "f.aurora", head="")
     assert done.returncode == 8 and done.stdout.startswith("job create n f.aurora\n")
     assert run(None, "runtask", "c/r/devel/n", "f.aurora", "--skip-hooks", "site").returncode == 3
+
+
+def test_the_documents_example(run):
+    text = (ROOT / "docs/client-hooks.md").read_text().split("```python\n")[2].split("```")[0]
+    for env, status, said in (("prod", 8, "production is frozen\n"), ("devel", 3, "Unknown cluster")):
+        done = run(text, "job", "create", f"c/r/{env}/n", "f.aurora", head="")
+        assert done.returncode == status and said in done.stderr
+
+
+def test_the_documents_job_hook(run, tmp_path):
+    text = (ROOT / "docs/client-hooks.md").read_text().split("```python\n")[1].split("```")[0]
+    (tmp_path / "g.aurora").write_text(text.replace(
+        "...", "cluster='c', role='r', environment='devel', name='n', task=SimpleTask('n', 'true')"))
+    done = run(None, "config", "hooks", "g.aurora", "c/r/devel/n", "job", "kill")
+    assert done.stdout == "pre\tKillConfirmer.pre_kill_job\n", done.stderr

@@ -79,7 +79,7 @@ def test_the_demo(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.aurora")), ids=lambda p: p.name)
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").rglob("*.aurora")), ids=lambda p: p.name)
 def test_examples_load(path):
     env = {**os.environ, "DAVIT_PYTHONPATH": str(ROOT / "python")}
     done = subprocess.run([build_dir() / "src/cli/davit", "config", "list", path], env=env, text=True,
