@@ -63,11 +63,12 @@ void simsla_check(const struct simcheck *check, const struct simcheck_task *task
         at_ms >= json_int_or(node->drain, "deadline_ms", 0)) {
         return;
     }
-    for (other = simcheck_active(check); other != NULL; other = other->next) {
+    /* Ended ones, too: the same transaction may tell of their end after that moment. */
+    for (other = simcheck_tasks(check); other != NULL; other = other->hh.next) {
         if (!str_eq(other->job, task->job)) {
             continue;
         }
-        active++;
+        active += other->active;
         left += drained_ms(other) != at_ms &&
                 was_up(other, at_ms, json_int_or(node->drain, "duration_secs", 0) * 1000);
     }
