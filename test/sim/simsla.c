@@ -68,7 +68,8 @@ void simsla_check(const struct simcheck *check, const struct simcheck_task *task
         if (!str_eq(other->job, task->job)) {
             continue;
         }
-        active += other->active;
+        active +=
+            other->active && json_int_or(json_array_get(other->events, 0), "time_ms", 0) < at_ms;
         left += drained_ms(other) != at_ms &&
                 was_up(other, at_ms, json_int_or(node->drain, "duration_secs", 0) * 1000);
     }
