@@ -407,8 +407,8 @@ class AuroraConfig:
                 for field in ("max_consecutive_failures", "min_consecutive_successes",
                               "initial_interval_secs", "interval_secs"):
                     _not_negative(health, field)
-        except (TypeError, ValueError):
-            return  # Of a wrong type or still open: the type check says so in its words.
+        except TypeError:
+            return  # Still open: the type check says so in its words.
 
     def _check_announce(self):
         portmap = resolve_portmap(self._static_portmap())

@@ -154,6 +154,7 @@ struct config_options hooked_file_options(const struct verb_call *call)
         .read_json = verb_flag(call, "read-json"),
         .no_python2 = strcmp(verb_text(call, "python2-compat"), "off") == 0,
         .verbose = call->cli->verbose,
+        .timeout_ms = (uint64_t)verb_number(call, "load-timeout") * 1000,
     };
 }
 

@@ -13,7 +13,9 @@
     { "bind", 0, ARGS_LIST, "NAME=VALUE", "bind a Pystachio reference (repeatable)", NULL, 0, 0 }, \
     { "read-json", 0, ARGS_FLAG, NULL, "FILE is JSON", NULL, 0, 0 },                               \
     { "python2-compat", 0, ARGS_TEXT, "on|off", "translate files written for Python 2 (on)", "on", \
-      0, 0 }
+      0, 0 },                                                                                      \
+    { "load-timeout", 0, ARGS_INT, "SECONDS", "how long evaluating FILE may take (10)", "10", 1,   \
+      86400 }
 /* Those of a verb whose API call client hooks stand around, with a configuration of its own ... */
 #define HOOKED_CALL_OPTIONS                                                                        \
     HOOKED_FILE_OPTIONS,                                                                           \

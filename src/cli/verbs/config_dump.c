@@ -54,7 +54,6 @@ static int run_config_dump(struct verb_call *call, struct err *err)
         if (err->code == ERR_USAGE) {
             return err_code(err);
         }
-        (void)fprintf(stderr, "Error loading configuration: ");
         return hooked_config_failed(config, err);
     }
     hooked_print_warnings(config_warnings(config));
