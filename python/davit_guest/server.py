@@ -81,8 +81,8 @@ class Session:
         return dict(self.selected.to_json(), warnings=warnings)
 
     def config_dump(self, params):
-        config, _ = self._loaded().select(params.get("key"))
-        return config.dump(params.get("instance"))
+        config, warnings = self._loaded().select(params.get("key"))
+        return dict(config.dump(params.get("instance")), warnings=warnings)
 
     def config_lint(self, params):
         from . import lint

@@ -76,8 +76,8 @@ const json_t *config_warnings(const struct config *config);
 int config_select(struct config *config, const char *key, json_t **ret_selected, struct err *err);
 
 /* What evaluation of that job (NULL: the only one) yields: {"key", "job": {...}, "ports": [...],
- * "unbound": [...]} and, with an instance from 0 (-1: none), "instance_task" and
- * "instance_unbound".  Selects nothing.  The caller's. */
+ * "unbound": [...], "warnings": [text]} and, with an instance from 0 (-1: none), "instance_task"
+ * and "instance_unbound".  Selects nothing.  The caller's. */
 int config_dump(struct config *config, const char *key, int64_t instance, json_t **ret_dump,
                 struct err *err);
 

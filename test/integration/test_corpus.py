@@ -34,7 +34,7 @@ def head_of(path):
     rows = []
     for line in lines[2:]:
         if line.startswith("  "):
-            rows[-1][1] += "\n" + line.strip()
+            rows[-1][1] += "\n" + line[2:]
         else:
             word, colon, text = line.partition(":")
             assert colon, f"{path}: no word in {line!r}"
@@ -43,9 +43,14 @@ def head_of(path):
 
 
 def texts(rows, word):
-    """One text out of all rows of that word; a text in quotes keeps its outer blanks."""
-    found = [json.loads(text) if text.startswith('"') else text for name, text in rows if name == word]
-    return "\n".join(found)
+    """All that the rows of that word say."""
+    return "\n".join(unquoted(line) for name, text in rows if name == word
+                     for line in text.split("\n"))
+
+
+def unquoted(text):
+    """A text in quotes keeps its outer blanks."""
+    return json.loads(text) if text.startswith('"') else text
 
 
 def part_of(answer, path):
@@ -85,8 +90,7 @@ def test_case(path):
     done = davit("config", "dump", path.name, *args, cwd=path.parent)
     failure = re.match(r"(\d+) ?(.*)", texts(rows, "fails"), re.S)
     if failure:
-        status, text = int(failure[1]), failure[2]
-        text = json.loads(text) if text.startswith('"') else text
+        status, text = int(failure[1]), unquoted(failure[2])
         assert done.stderr == (PREFIX if status == 3 else "") + text + "\n"
         assert done.returncode == status and done.stdout.rstrip("\n") == texts(rows, "prints")
         return

@@ -36,6 +36,8 @@ static int dump(struct verb_call *call, struct config *config, json_t *configs, 
         if (config_dump(config, key, verb_number(call, "instance"), &one, err) < 0) {
             return err_code(err);
         }
+        hooked_print_warnings(json_object_get(one, "warnings"));
+        (void)json_object_del(one, "warnings");
         json_array_append_new(configs, one);
     }
     return 0;
