@@ -8,7 +8,7 @@ Contract: pystachio.md section 14, aurora.md 2.8 and 3.5.
 
 from pystachio import Empty, Environment, Ref
 
-from .errors import GuestError, InvalidConfig
+from .errors import GuestError, InvalidConfig, text_of
 from .schema import MB, Metadata, Task
 
 MIN_PULSE_SECS = 60
@@ -409,6 +409,8 @@ class AuroraConfig:
                     _not_negative(health, field)
         except TypeError:
             return  # Still open: the type check says so in its words.
+        except ValueError as e:
+            raise GuestError(text_of(e)) from e
 
     def _check_announce(self):
         portmap = resolve_portmap(self._static_portmap())

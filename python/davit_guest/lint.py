@@ -90,7 +90,7 @@ def _distance(a, b):
 
 def _job(config, number, path, found):
     paths = config.job_paths()
-    if "{MISSING}" in path:
+    if config.keys()[number][2] is None:
         _add(found, "error", "the job has no environment, so that no key selects it", path)
         return
     if path in paths[:number]:

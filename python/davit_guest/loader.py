@@ -145,6 +145,9 @@ class LoadedConfig:
         wanted = tuple(key.split("/"))
         if len(wanted) != 4:
             raise GuestError("Invalid job key '%s'" % key, kind="usage", code=GuestError.INVALID)
+        # Without an environment it cannot be selected; without another part it is told which.
+        wanted = tuple(None if part == MISSING and at != 2 else part
+                       for at, part in enumerate(wanted))
         self.keys()
         found = self._by_key.get(wanted, [])
         if not found:
@@ -158,7 +161,7 @@ class LoadedConfig:
             raise GuestError("Multiple jobs match, please disambiguate by specifying a job key.\n"
                              + self._candidates())
         for kind, value in zip(("role", "environment", "name"), wanted[1:]):
-            if not is_identifier(value):
+            if value is not None and not is_identifier(value):
                 raise GuestError("Invalid %s '%s'" % (kind, value))
         return self._jobs[found[0]]
 

@@ -25,7 +25,7 @@ _WERE_LIST_METHODS = ("keys", "items", "values")
 
 _FIXERS = ("apply", "dict", "except", "exec", "filter", "has_key", "imports", "itertools",
            "itertools_imports", "map", "metaclass", "methodattrs", "ne", "next", "numliterals",
-           "paren", "raise", "repr", "tuple_params", "types", "urllib", "xrange", "zip")
+           "paren", "raise", "repr", "tuple_params", "types", "unicode", "urllib", "xrange", "zip")
 
 
 class Compiler:

@@ -3,6 +3,7 @@
 /* davit config dump: what a configuration file evaluates to. */
 
 #include "base/json.h"
+#include "base/str.h"
 #include "cli/cli.h"
 #include "cli/hooked.h"
 #include "cli/verbs.h"
@@ -17,6 +18,15 @@ static const struct verb_option options[] = {
     { 0 },
 };
 
+/* Without an environment a job cannot be selected. */
+static bool lacks_environment(const char *key)
+{
+    const char *role = strchr(key, '/');
+    const char *env = role != NULL ? strchr(role + 1, '/') : NULL;
+
+    return env != NULL && str_starts(env, "/{MISSING}/");
+}
+
 static int dump(struct verb_call *call, struct config *config, json_t *configs, struct err *err)
 {
     char **wanted = verb_list(call, "select");
@@ -30,8 +40,8 @@ static int dump(struct verb_call *call, struct config *config, json_t *configs, 
         const char *key = n > 0 ? wanted[i] : json_string_value(json_array_get(jobs, i));
         json_t *one = NULL;
 
-        if (n == 0 && strstr(key, "/{MISSING}/") != NULL) {
-            continue; /* Without an environment it cannot be selected. */
+        if (n == 0 && lacks_environment(key)) {
+            continue;
         }
         if (config_dump(config, key, verb_number(call, "instance"), &one, err) < 0) {
             return err_code(err);
