@@ -172,8 +172,8 @@ def test_hook_asks_on_the_terminal_and_changes_the_job(guest):
     assert guest.process.stdout.readline() == "name? 1 c/r/devel/n\n"
     assert not guest.call("hook.call", phase="err", method="create_job", outcome={
         "code": "ERROR"})["result"]["records"][0]["ok"]
-    assert "instances" in guest.call("hook.call", phase="pre", method="restart",
-                                     key="c/r/devel/n")["error"]["message"]
+    assert guest.call("hook.call", phase="pre", method="restart", key="c/r/devel/n")["error"][
+        "message"] == "Cannot coerce 'many' to Integer"
     assert guest.call("hook.call", phase="pre", method="nothing")["error"]["data"]["kind"] == \
         "usage"
     assert guest.call("hook.call", phase="now", method="kill_job")["error"]["data"]["kind"] == \
