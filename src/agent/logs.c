@@ -9,6 +9,7 @@
  *
  * Failure: what is not there is ERR_NOTFOUND before the stream begins; later a failed
  * read ends the stream.  A file that became shorter is read from its beginning.
+ * A task that changes its files faster than they are read is followed some files a turn only.
  * Invariants: a path given by a user is opened below the pod's own sandbox only, whatever
  * links the pod's processes made there; whether the pod has ended is asked before the
  * file is read to its end, so that no last line is lost.
@@ -30,6 +31,7 @@
 #include <utlist.h>
 
 enum { PIECE_BYTES = 64 * 1024, RUN_NONE = -1, DEPTH_PROCESS = 2 };
+enum { FILES_A_TURN = 16, AGAIN_MS = 20 };
 
 struct reader {
     struct logs *logs;
@@ -46,6 +48,7 @@ struct reader {
     int depth; /* of the watched directory: 0 sandbox, 1 .logs, 2 the process's; -1 none */
     uv_fs_event_t dir_event;
     uv_fs_event_t file_event;
+    uv_timer_t again; /* there may be more to read */
     struct pods_listener listener;
     unsigned open_handles;
     bool closing;
@@ -239,6 +242,7 @@ static void finish(struct reader *reader)
     httpd_stream_end(TAKE(reader->req));
     uv_close((uv_handle_t *)&reader->dir_event, on_event_closed);
     uv_close((uv_handle_t *)&reader->file_event, on_event_closed);
+    uv_close((uv_handle_t *)&reader->again, on_event_closed);
 }
 
 static void on_gone(struct httpd_request *req)
@@ -257,6 +261,11 @@ static void on_event(uv_fs_event_t *event, const char *name, int events, int sta
     (void)events;
     (void)status;
     pump(event->data);
+}
+
+static void on_again(uv_timer_t *timer)
+{
+    pump(timer->data);
 }
 
 static void on_pod(struct pods_listener *listener, const char *name)
@@ -370,7 +379,7 @@ static bool was_rotated(const struct reader *reader)
     return reader->file >= 0 && reader->run != RUN_NONE &&
            file_open_beneath(reader->sandbox, path, O_PATH | O_CLOEXEC | O_NOFOLLOW, 0, &fd,
                              &ignored) == 0 &&
-           fstat(fd, &theirs) == 0 && fstat(reader->file, &ours) == 0 &&
+           fstat(fd, &theirs) == 0 && S_ISREG(theirs.st_mode) && fstat(reader->file, &ours) == 0 &&
            (ours.st_ino != theirs.st_ino || ours.st_dev != theirs.st_dev);
 }
 
@@ -378,7 +387,11 @@ static void pump(struct reader *reader)
 {
     bool more = true;
 
-    while (more && !reader->closing) {
+    for (int files = 0; more && !reader->closing; files++) {
+        if (files == FILES_A_TURN) {
+            (void)uv_timer_start(&reader->again, on_again, AGAIN_MS, 0);
+            return;
+        }
         bool ended = pods_ended(reader->logs->pods, reader->pod);
 
         if (!send_rest(reader)) {
@@ -481,7 +494,9 @@ void logs_serve(struct logs *logs, struct httpd_request *req)
     (void)uv_fs_event_init(logs->loop, &reader->file_event);
     reader->dir_event.data = reader;
     reader->file_event.data = reader;
-    reader->open_handles = 2;
+    (void)uv_timer_init(logs->loop, &reader->again);
+    reader->again.data = reader;
+    reader->open_handles = 3;
     reader->listener.data = reader;
     reader->listener.cb = on_pod;
     pods_listen(logs->pods, &reader->listener);

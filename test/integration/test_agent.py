@@ -715,6 +715,33 @@ def test_logs_never_leave_the_sandbox(node):
     assert node.call("GET", "/v1/tasks/nobody/logs").status == 404
 
 
+def cpu_seconds(pid):
+    user, system = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.parametrize("trick", [
+    "sleep 1; : > other; ln -s ../../../other .logs/main/0/new; mv .logs/main/0/new .logs/main/0/stdout; sleep 60",
+    "sleep 1; exec /usr/bin/python3 -c \"import os\n"
+    "while True:\n    open('new', 'w').close()\n    os.rename('new', '.logs/main/0/stdout')\"",
+], ids=["a link", "always another file"])
+def test_a_log_that_is_never_the_same_file_does_not_hold_the_agent(node, trick):
+    pod = node.launch(("main", trick, ""))
+    node.wait_state(pod, "running")
+    log = node.pod_root / pod / "sandbox" / ".logs" / "main" / "0" / "stdout"
+    first = os.lstat(log).st_ino
+    wait_until("it does its trick", lambda: os.lstat(log).st_ino != first)
+    before = cpu_seconds(node.process.pid)
+    response = node.call("GET", f"/v1/tasks/{pod}/logs?process=main&follow=true")
+    assert response.status == 200
+    for _ in range(5):
+        assert node.call("GET", f"/v1/pods/{pod}").status == 200
+    assert cpu_seconds(node.process.pid) - before < 1
+    response.close()
+    node.ask_stop(pod, [("main", trick, "")])
+    node.wait_state(pod, "killed")
+
+
 def test_second_agent_and_bad_options_are_one_line(node, store):
     for argv, status, word in (
             (["--node", node.name, "--dir", str(node.dir), "--zk", store.address], 13, "another"),
