@@ -453,11 +453,33 @@ static void step(struct announce *announce)
 
 /* ---- One announce's beginning and end ---- */
 
+/* A job's words must not come between davit's own nodes, nor the store's. */
+static bool is_reserved(const char *path)
+{
+    static const char *const roots[] = { "/davit", "/zookeeper" };
+
+    for (size_t i = 0; i < sizeof(roots) / sizeof(roots[0]); i++) {
+        size_t len = strlen(roots[i]);
+
+        if (str_starts(path, roots[i]) && (path[len] == '/' || path[len] == '\0')) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool announce_path_ok(const char *path)
 {
     size_t len = strlen(path);
 
-    return len > 1 && path[0] == '/' && path[len - 1] != '/' && !strstr(path, "//");
+    for (const char *at = path; *at; at++) {
+        if ((unsigned char)*at < ' ' || (unsigned char)*at == 0x7f) {
+            return false;
+        }
+    }
+    return len > 1 && path[0] == '/' && path[len - 1] != '/' && !strstr(path, "//") &&
+           !strstr(path, "/./") && !strstr(path, "/../") && !str_ends(path, "/.") &&
+           !str_ends(path, "/..") && !is_reserved(path);
 }
 
 static char *folder_of(const struct announcer *all, const struct intent *intent,
@@ -471,7 +493,7 @@ static char *folder_of(const struct announcer *all, const struct intent *intent,
     }
     if (custom && *custom) {
         log_warn("announce.zk_path %.200s is %s pod=%s", custom,
-                 all->options.custom_path ? "no path of the store, not used"
+                 all->options.custom_path ? "no path for that, not used"
                                           : "not allowed on this node, not used",
                  intent->pod);
     }

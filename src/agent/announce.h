@@ -18,7 +18,7 @@ struct announcer_options {
     bool custom_path; /* a job's announce.zk_path counts */
 };
 
-/* "/a/b": an absolute path of the store, of at least one part? */
+/* "/a/b": an absolute path of the store, of at least one part, that is nobody else's? */
 bool announce_path_ok(const char *path);
 
 /* Borrows the options' pointers for its life. */

@@ -175,8 +175,9 @@ static int start_child(struct supervise *supervise, struct run *run, int out, in
     const struct child_fd fds[] = { { out, 1 }, { errors, 2 } };
     CLEANUP(strv_freep) char **env = supervise_env(supervise);
 
-    /* Looked for at each start, so that an earlier process may write it. */
-    if (faccessat(supervise->logs.sandbox_fd, profile, F_OK, 0) == 0) {
+    /* Looked for at each start, so that an earlier process may write it; as itself, since a link
+     * of theirs is not to be followed with our rights. */
+    if (faccessat(supervise->logs.sandbox_fd, profile, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
         strv_addf(&env, "BASH_ENV=%s", profile);
     }
     struct child_options options = {

@@ -284,6 +284,15 @@ def test_custom_root_host_and_path(make_node, zk):
     assert names(zk) == []
 
 
+@pytest.mark.parametrize("path", ["/davit/jobs/x", "/davit", "/zookeeper/x", "/services/../davit/x"])
+def test_a_job_cannot_be_announced_between_the_nodes_of_others(make_node, zk, path):
+    node = make_node(options=["--announcer-allow-custom-path"]).start()
+    launch(node, announce=f"    announce: {{primary_port: http, zk_path: {path}}}\n")
+    wait_members(zk, 1)
+    assert "not used" in node.log()
+    assert not zk.exists("/davit/jobs/x")
+
+
 def test_everybody_may_read_and_nobody_else_write(make_node, zk, tmp_path):
     auth = tmp_path / "auth"
     auth.write_text("davit:secret\n")
