@@ -24,6 +24,7 @@ static int take_value(const struct args_option *option, const char *value, struc
 
     switch (option->type) {
     case ARGS_FLAG:
+    case ARGS_FLAG_EXACT:
         *(bool *)option->dest = true;
         return 0;
     case ARGS_TEXT:
@@ -42,17 +43,24 @@ static int take_value(const struct args_option *option, const char *value, struc
     return 0;
 }
 
+static bool is_flag(const struct args_option *option)
+{
+    return option->type == ARGS_FLAG || option->type == ARGS_FLAG_EXACT;
+}
+
 static struct option *long_options(const struct args_spec *spec)
 {
     struct option *longs = mem_alloc((spec->n_options + 3) * sizeof *longs);
     size_t n = 0;
 
-    for (; n < spec->n_options; n++) {
-        const struct args_option *option = &spec->options[n];
+    for (size_t i = 0; i < spec->n_options; i++) {
+        const struct args_option *option = &spec->options[i];
 
-        longs[n] = (struct option){ option->name,
-                                    option->type == ARGS_FLAG ? no_argument : required_argument,
-                                    NULL, OPTION_BASE + (int)n };
+        if (option->type != ARGS_FLAG_EXACT) { /* Those are unknown to getopt: see below. */
+            longs[n++] =
+                (struct option){ option->name, is_flag(option) ? no_argument : required_argument,
+                                 NULL, OPTION_BASE + (int)i };
+        }
     }
     longs[n++] = (struct option){ "help", no_argument, NULL, OPTION_HELP };
     longs[n] = (struct option){ "version", no_argument, NULL, OPTION_VERSION };
@@ -66,8 +74,7 @@ static char *short_options(const struct args_spec *spec)
     buf_add_text(&buf, ":h"); /* ':' first: we word the errors ourselves. */
     for (size_t i = 0; i < spec->n_options; i++) {
         if (spec->options[i].letter != 0) {
-            buf_addf(&buf, "%c%s", spec->options[i].letter,
-                     spec->options[i].type == ARGS_FLAG ? "" : ":");
+            buf_addf(&buf, "%c%s", spec->options[i].letter, is_flag(&spec->options[i]) ? "" : ":");
         }
     }
     return buf_take(&buf);
@@ -84,6 +91,37 @@ static const struct args_option *find(const struct args_spec *spec, int code)
         }
     }
     return NULL;
+}
+
+/* What getopt does not know by this name: one that may not be abbreviated, or NULL. */
+static const struct args_option *find_exact(const struct args_spec *spec, const char *word)
+{
+    for (size_t i = 0; i < spec->n_options; i++) {
+        if (spec->options[i].type == ARGS_FLAG_EXACT && strncmp(word, "--", 2) == 0 &&
+            strcmp(word + 2, spec->options[i].name) == 0) {
+            return &spec->options[i];
+        }
+    }
+    return NULL;
+}
+
+/* An abbreviation of several is told as such. */
+static int unknown_option(const struct option *longs, const char *word, struct err *err)
+{
+    CLEANUP_BUF matches = { 0 };
+    size_t len = strncmp(word, "--", 2) == 0 ? strcspn(word + 2, "=") : 0;
+    int n = 0;
+
+    for (; len > 0 && longs->name != NULL; longs++) {
+        if (strncmp(longs->name, word + 2, len) == 0) {
+            buf_addf(&matches, "%s--%s", n++ > 0 ? ", " : "", longs->name);
+        }
+    }
+    if (n > 1) {
+        return err_set(err, ERR_USAGE, "ambiguous option: %s could match %s", word,
+                       buf_text(&matches));
+    }
+    return err_set(err, ERR_USAGE, "unrecognized arguments: %s", word);
 }
 
 int args_parse(const struct args_spec *spec, int argc, char **argv, int *ret_rest, struct err *err)
@@ -115,10 +153,10 @@ int args_parse(const struct args_spec *spec, int argc, char **argv, int *ret_res
         if (code == ':') {
             return err_set(err, ERR_USAGE, "argument %s: expected one argument", word);
         }
-        const struct args_option *option = code == '?' ? NULL : find(spec, code);
+        const struct args_option *option = code == '?' ? find_exact(spec, word) : find(spec, code);
 
         if (option == NULL) {
-            return err_set(err, ERR_USAGE, "unrecognized arguments: %s", word);
+            return unknown_option(longs, word, err);
         }
         if (take_value(option, optarg, err) < 0) {
             return err_code(err);
@@ -145,9 +183,8 @@ char *args_help(const struct args_spec *spec)
         CLEANUP(mem_freep)
         char *letter = option->letter != 0 ? str_printf("-%c, ", option->letter) : mem_strdup("");
         CLEANUP(mem_freep)
-        char *left =
-            str_printf("%s--%s%s%s", letter, option->name, option->type == ARGS_FLAG ? "" : " ",
-                       option->metavar != NULL ? option->metavar : "");
+        char *left = str_printf("%s--%s%s%s", letter, option->name, is_flag(option) ? "" : " ",
+                                option->metavar != NULL ? option->metavar : "");
 
         add_row(&buf, left, option->help);
     }

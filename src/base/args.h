@@ -8,10 +8,11 @@
 #include <stdint.h>
 
 enum args_type {
-    ARGS_FLAG, /* dest is bool *; set true */
-    ARGS_TEXT, /* dest is const char **; borrowed from argv */
-    ARGS_INT,  /* dest is int64_t *; checked against min and max */
-    ARGS_LIST, /* dest is char ***; strv, each use adds a copy */
+    ARGS_FLAG,       /* dest is bool *; set true */
+    ARGS_FLAG_EXACT, /* the same, but not by an abbreviation, which may mean another to scripts */
+    ARGS_TEXT,       /* dest is const char **; borrowed from argv */
+    ARGS_INT,        /* dest is int64_t *; checked against min and max */
+    ARGS_LIST,       /* dest is char ***; strv, each use adds a copy */
 };
 
 /* One option.  The same row parses it, explains it in --help and completes it. */

@@ -19,7 +19,7 @@
 /* Those of a verb whose API call client hooks stand around, with a configuration of its own ... */
 #define HOOKED_CALL_OPTIONS                                                                        \
     HOOKED_FILE_OPTIONS,                                                                           \
-    { "strict-hooks", 0, ARGS_FLAG, NULL, "None from generic_hook refuses, too", NULL, 0, 0 }
+    { "strict-hooks", 0, ARGS_FLAG_EXACT, NULL, "None from generic_hook refuses, too", NULL, 0, 0 }
 
 /* ... or with one for its hooks alone, as --config FILE or behind its other operands. */
 #define HOOKED_CONFIG_OPTIONS                                                                      \

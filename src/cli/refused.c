@@ -2,7 +2,7 @@
 
 /* refused: how a request that was not carried out is told.
  *
- * job_create.c and job_kill.c have words and codes of their own.
+ * job_create.c has words and codes of its own.
  */
 
 #include "cli/refused.h"

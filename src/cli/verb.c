@@ -163,7 +163,7 @@ static const union verb_value *slot(const struct verb_call *call, const char *na
 
     for (size_t i = 0; (option = option_at(call->verb, i)) != NULL; i++) {
         if (strcmp(option->name, name) == 0) {
-            assert(option->type == type);
+            assert(option->type == type || (option->type == ARGS_FLAG_EXACT && type == ARGS_FLAG));
             return &call->values[i];
         }
     }
@@ -194,6 +194,7 @@ json_t *verb_options_json(const struct verb_call *call)
 
         switch (option->type) {
         case ARGS_FLAG:
+        case ARGS_FLAG_EXACT:
             json_put_bool(all, option->name, value->flag);
             break;
         case ARGS_INT:
@@ -414,7 +415,7 @@ static void complete_verb(struct buf *buf, const struct verb *verb)
     buf_addf(buf, "    '%s%s%s') words='", verb->noun != NULL ? verb->noun : "",
              verb->noun != NULL ? " " : "", verb->name);
     for (size_t i = 0; (option = option_at(verb, i)) != NULL; i++) {
-        buf_addf(buf, "--%s%s ", option->name, option->type == ARGS_FLAG ? "" : "=");
+        buf_addf(buf, "--%s%s ", option->name, option->metavar == NULL ? "" : "=");
     }
     buf_add_text(buf, "--help' ;;\n");
 }

@@ -418,7 +418,7 @@ def test_an_operation_hook_refuses(cluster, run, made, where, directory):
         done = run("job", "killall", "--no-batching", key)
         assert done.returncode == 12, text_of(done)
         assert done.stderr == (
-            "Kill of instances all failed with error: refused by hook "
+            "Kill of instances all failed with error:\n\trefused by hook "
             f"{directory}/guard on {socket.gethostname() if where == 'master' else node}: not today\n")
         assert cluster.tasks(key) == before
     log = json.loads(run("hook", "log", "--job", key, "--failed", "--json").stdout)

@@ -7,7 +7,7 @@
 #include <string.h>
 
 struct values {
-    bool flag;
+    bool flag, exact;
     const char *text;
     int64_t number;
     char **list;
@@ -21,8 +21,9 @@ static int parse(struct values *v, struct err *err, int argc, char **argv)
         { "dir", 0, ARGS_TEXT, "D", "state directory", &v->text, 0, 0 },
         { "nodes", 'n', ARGS_INT, "N", "how many (1)", &v->number, 1, 100 },
         { "bind", 0, ARGS_LIST, "K=V", "repeatable", &v->list, 0, 0 },
+        { "dirty", 0, ARGS_FLAG_EXACT, NULL, "not by an abbreviation", &v->exact, 0, 0 },
     };
-    const struct args_spec spec = { "prog", "[options] FILE", "Does it.", options, 4, NULL };
+    const struct args_spec spec = { "prog", "[options] FILE", "Does it.", options, 5, NULL };
 
     return args_parse(&spec, argc, argv, &v->rest, err);
 }
@@ -51,6 +52,22 @@ static void values_land_where_they_belong(void **state)
     strv_free(v.list);
 }
 
+static void some_flags_are_not_abbreviated(void **state)
+{
+    (void)state;
+    struct values v = { 0 };
+    struct err err = { 0 };
+
+    assert_int_equal(PARSE(&v, &err, W("--dirty"), W("file"), W("--di=x")), 0);
+    assert_true(v.exact);
+    assert_string_equal(v.text, "x"); /* No other can be meant. */
+    assert_int_equal(v.rest, 3);
+    assert_int_equal(PARSE(&v, &err, W("--dirt")), ERR_USAGE);
+    assert_string_equal(err.msg, "unrecognized arguments: --dirt");
+    assert_int_equal(PARSE(&v, &err, W("--d=1")), ERR_USAGE);
+    assert_string_equal(err.msg, "ambiguous option: --d=1 could match --detach, --dir");
+}
+
 static void complaints_name_the_argument(void **state)
 {
     (void)state;
@@ -70,6 +87,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_land_where_they_belong),
+        cmocka_unit_test(some_flags_are_not_abbreviated),
         cmocka_unit_test(complaints_name_the_argument),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

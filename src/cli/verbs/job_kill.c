@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "cli/cli.h"
 #include "cli/hooked.h"
+#include "cli/refused.h"
 #include "cli/verbs.h"
 
 #include <stdio.h>
@@ -130,24 +131,23 @@ static int intersect(const json_t *wanted, const json_t *active, bool strict, js
     return 0;
 }
 
-/* One kill_job call.  The error is already worded for the user. */
-static int kill_batch(struct kill *kill, bool *ret_vetoed, struct err *err)
+/* One kill_job call.  0, ERR_*, or the status to end with (the reason was printed). */
+static int kill_batch(struct kill *kill, struct err *err)
 {
     CLEANUP(mem_freep)
     char *text = json_is_null(kill->instances) ? mem_strdup("all") : list_text(kill->instances);
     CLEANUP(mem_freep) char *what = str_printf("killing instances %s of %s", text, kill->key);
     CLEANUP(json_freep) json_t *args = json_object();
     CLEANUP(json_freep) json_t *record = NULL;
+    CLEANUP(mem_freep) char *context = str_printf("Kill of instances %s failed with error:", text);
     const struct hooked hooked = { kill->config, "kill_job",  kill->key, args,
                                    what,         kill_opcode, kill };
+    bool vetoed = false;
 
     json_put_take(args, "instances", json_incref(kill->instances));
     json_put_str(args, "message", verb_text(kill->call, "message"));
-    if (hooked_run(kill->call->cli, kill->client, &hooked, &record, ret_vetoed, err) < 0) {
-        if (*ret_vetoed || err->code == ERR_UNREACHABLE || err->code == ERR_TIMEOUT) {
-            return err_code(err);
-        }
-        return err_wrap(err, "Kill of instances %s failed with error", text);
+    if (hooked_run(kill->call->cli, kill->client, &hooked, &record, &vetoed, err) < 0) {
+        return refused_report(kill->call->cli, err, vetoed, context);
     }
     (void)json_array_append(kill->operations, record);
     if (!json_is_null(kill->instances) && !kill->call->cli->json) {
@@ -156,7 +156,7 @@ static int kill_batch(struct kill *kill, bool *ret_vetoed, struct err *err)
     return 0;
 }
 
-static int kill_in_batches(struct kill *kill, const json_t *ids, bool *ret_vetoed, struct err *err)
+static int kill_in_batches(struct kill *kill, const json_t *ids, struct err *err)
 {
     size_t size = (size_t)verb_number(kill->call, "batch-size");
 
@@ -165,11 +165,11 @@ static int kill_in_batches(struct kill *kill, const json_t *ids, bool *ret_vetoe
         for (size_t i = at; i < at + size && i < json_array_size(ids); i++) {
             (void)json_array_append(kill->instances, json_array_get(ids, i));
         }
-        int rv = kill_batch(kill, ret_vetoed, err);
+        int rv = kill_batch(kill, err);
 
         json_decref(kill->instances);
         kill->instances = NULL;
-        if (rv < 0) {
+        if (rv != 0) {
             return rv;
         }
     }
@@ -184,7 +184,7 @@ static void kill_fini(struct kill *kill)
     json_decref(kill->operations);
 }
 
-static int kill_wanted(struct kill *kill, const json_t *wanted, bool *ret_vetoed, struct err *err)
+static int kill_wanted(struct kill *kill, const json_t *wanted, struct err *err)
 {
     CLEANUP(json_freep) json_t *active = NULL;
     CLEANUP(json_freep) json_t *ids = NULL;
@@ -195,17 +195,16 @@ static int kill_wanted(struct kill *kill, const json_t *wanted, bool *ret_vetoed
         return err_code(err);
     }
     if (!verb_flag(kill->call, "no-batching")) {
-        return kill_in_batches(kill, ids, ret_vetoed, err);
+        return kill_in_batches(kill, ids, err);
     }
     kill->instances = wanted != NULL ? json_incref(ids) : json_null();
-    return kill_batch(kill, ret_vetoed, err);
+    return kill_batch(kill, err);
 }
 
 static int run_kill(struct verb_call *call, struct cli_key *key, const json_t *wanted,
                     const char *done, struct err *err)
 {
     CLEANUP(kill_fini) struct kill kill = { .call = call, .operations = json_array() };
-    bool vetoed = false;
     int rv;
 
     kill.key = cli_key_text(key);
@@ -216,14 +215,9 @@ static int run_kill(struct verb_call *call, struct cli_key *key, const json_t *w
     if (rv != 0) {
         return rv;
     }
-    if (kill_wanted(&kill, wanted, &vetoed, err) < 0) {
-        if (vetoed) {
-            return cli_report(call->cli, err, 1);
-        }
-        if (err->code == ERR_FAILED || err->code == ERR_CONFLICT) {
-            return cli_report(call->cli, err, 10); /* API_ERROR: the master refused. */
-        }
-        return err_code(err);
+    rv = kill_wanted(&kill, wanted, err);
+    if (rv != 0) {
+        return rv;
     }
     if (call->cli->json) {
         cli_print_json(kill.operations);
@@ -266,8 +260,10 @@ const struct verb verb_job_kill = {
     .min_operands = 1,
     .max_operands = 2,
     .summary = "Kill the named instances of a job (0-3,5), batch by batch.",
-    .details = "FILE, or --config FILE: a configuration whose client hooks run around each batch.\n"
-               "Exit 6: nothing to kill. 10: the master refused. 1: a client hook refused.",
+    .details =
+        "FILE, or --config FILE: a configuration whose client hooks run around each batch.\n"
+        "Exit 1: a client hook refused. 6: nothing to kill. 10: the master refused. 12: a hook\n"
+        "of the operation refused.",
     .options = kill_options,
     .json = true,
     .run = run_job_kill,
