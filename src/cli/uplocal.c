@@ -26,11 +26,12 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/hostport.h"
-#include "base/id.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/selfpath.h"
 #include "base/str.h"
+#include "cli/upfiles.h"
+#include "cli/upnodes.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -81,7 +82,9 @@ struct uplocal {
     int lock_fd;
     struct service *services;
     size_t n_services;
-    bool reported, stopping;
+    struct cluster cluster; /* How to reach the master. */
+    struct upnodes *nodes;  /* While the master is asked for its nodes. */
+    bool nodes_known, reported, stopping;
     uv_timer_t deadline; /* Until reported. */
     struct err failure;
     unsigned open_handles;
@@ -100,38 +103,14 @@ const char *uplocal_uri(const struct uplocal *up)
     return up->uri;
 }
 
-/* A secret that stays the same over restarts. */
-static int need_secret(const struct uplocal *up, const char *name, const char *prefix,
-                       struct err *err)
-{
-    CLEANUP(mem_freep) char *path = in_dir(up, name);
-    char token[ID_TOKEN_SIZE];
-
-    if (file_exists(path)) {
-        return 0;
-    }
-    id_token(token);
-    CLEANUP(mem_freep) char *text = str_printf("%s%s\n", prefix, token);
-
-    return file_write(path, text, strlen(text), 0600, true, err);
-}
-
 /* Ports of the last time, by service name; 0 where none is known. */
 static void remember_ports(struct uplocal *up)
 {
-    CLEANUP(mem_freep) char *path = in_dir(up, "up.json");
-    CLEANUP_BUF text = { 0 };
-    CLEANUP(json_freep) json_t *doc = NULL;
-    struct err ignored = { 0 };
+    CLEANUP(json_freep) json_t *ports = upfiles_ports(up->options.dir);
 
-    if (file_read(path, LOG_TAIL_CAP, &text, &ignored) < 0 ||
-        json_parse(buf_text(&text), text.len, LOG_TAIL_CAP, &doc, &ignored) < 0) {
-        return;
-    }
     for (size_t i = 0; i < up->n_services; i++) {
         struct service *service = &up->services[i];
-
-        int64_t port = json_int_or(json_object_get(doc, "ports"), service->name, 0);
+        int64_t port = json_int_or(ports, service->name, 0);
 
         service->port = port > 0 && port <= PORT_MAX ? (int)port : 0;
     }
@@ -196,6 +175,10 @@ static void free_all(struct uplocal *up)
     }
     free(up->services);
     free(up->uri);
+    free(up->cluster.name);
+    free(up->cluster.uri);
+    free(up->cluster.socket);
+    free(up->cluster.token_file);
     free(up->zk);
     fd_closep(&up->lock_fd);
     free(up);
@@ -225,7 +208,8 @@ int uplocal_new(uv_loop_t *loop, const struct uplocal_options *options, struct u
         }
         return err_code(err);
     }
-    if (need_secret(up, "token", "", err) < 0 || need_secret(up, "zk-auth", "davit:", err) < 0) {
+    if (upfiles_need_secret(options->dir, "token", "", err) < 0 ||
+        upfiles_need_secret(options->dir, "zk-auth", "davit:", err) < 0) {
         return err_code(err);
     }
     if (options->zk == NULL) {
@@ -244,6 +228,16 @@ int uplocal_new(uv_loop_t *loop, const struct uplocal_options *options, struct u
     }
     *ret_up = TAKE(up);
     return 0;
+}
+
+static const struct service *find_master(const struct uplocal *up)
+{
+    const struct service *service = up->services;
+
+    while (service->rank != RANK_MASTER) {
+        service++;
+    }
+    return service;
 }
 
 /* Nodes of one machine share its ports: to each its own. */
@@ -546,36 +540,14 @@ static void start_service(struct service *service)
     }
 }
 
-static int write_clusters(struct uplocal *up, struct err *err)
+static int write_files(const struct uplocal *up, struct err *err)
 {
-    CLEANUP(mem_freep) char *socket = in_dir(up, "master/api.sock");
-    CLEANUP(mem_freep) char *token = in_dir(up, "token");
-    CLEANUP(mem_freep) char *clusters_path = in_dir(up, "clusters.json");
-    CLEANUP(mem_freep) char *up_path = in_dir(up, "up.json");
-    CLEANUP(json_freep) json_t *clusters = json_array();
-    CLEANUP(json_freep) json_t *doc = json_object();
-    json_t *cluster = json_object();
     json_t *ports = json_object();
 
-    json_put_str(cluster, "name", up->options.cluster);
-    json_put_str(cluster, "scheduler_uri", up->uri);
-    json_put_str(cluster, "socket", socket);
-    json_put_str(cluster, "token_file", token);
-    (void)json_array_append_new(clusters, cluster);
     for (size_t i = 0; i < up->n_services; i++) {
         json_put_int(ports, up->services[i].name, up->services[i].port);
     }
-    json_put_str(doc, "cluster", up->options.cluster);
-    json_put_int(doc, "pid", getpid());
-    json_put_take(doc, "ports", ports);
-    json_put_str(doc, "zk", up->zk);
-    CLEANUP(mem_freep) char *clusters_text = json_text(clusters);
-    CLEANUP(mem_freep) char *up_text = json_text(doc);
-
-    if (file_write(clusters_path, clusters_text, strlen(clusters_text), 0600, false, err) < 0) {
-        return err_code(err);
-    }
-    return file_write(up_path, up_text, strlen(up_text), 0600, false, err);
+    return upfiles_write(up->options.dir, &up->cluster, ports, up->zk, err);
 }
 
 /* Root's tasks run as the users that their roles name. */
@@ -596,23 +568,59 @@ static void warn_of_closed_doors(const struct uplocal *up)
     }
 }
 
+static void fail(struct uplocal *up, const struct err *err)
+{
+    up->failure = *err;
+    uplocal_stop(up);
+}
+
+static void on_nodes_closed(void *data)
+{
+    struct uplocal *up = data;
+
+    up->nodes = NULL;
+    up->open_handles--;
+    advance(up);
+}
+
+static void on_nodes_known(void *data)
+{
+    struct uplocal *up = data;
+
+    up->nodes_known = true;
+    upnodes_close(up->nodes, on_nodes_closed, up);
+}
+
+/* Every program is ready; does the master know its nodes? */
+static void ask_for_nodes(struct uplocal *up)
+{
+    struct err err = { 0 };
+
+    up->uri = str_printf("http://127.0.0.1:%d", find_master(up)->port);
+    up->cluster = (struct cluster){
+        .name = mem_strdup(up->options.cluster),
+        .uri = mem_strdup(up->uri),
+        .socket = in_dir(up, "master/api.sock"),
+        .token_file = in_dir(up, "token"),
+    };
+    if (upnodes_start(up->loop, &up->cluster, up->options.nodes, on_nodes_known, up, &up->nodes,
+                      &err) < 0) {
+        fail(up, &err);
+        return;
+    }
+    up->open_handles++;
+}
+
 static void report_ready(struct uplocal *up)
 {
     struct err err = { 0 };
 
-    up->reported = true;
-    (void)uv_timer_stop(&up->deadline);
-    for (size_t i = 0; i < up->n_services; i++) {
-        if (up->services[i].rank == RANK_MASTER) {
-            up->uri = str_printf("http://127.0.0.1:%d", up->services[i].port);
-        }
-    }
-    if (write_clusters(up, &err) < 0) {
-        up->failure = err;
-        up->reported = false;
-        uplocal_stop(up);
+    if (write_files(up, &err) < 0) {
+        fail(up, &err);
         return;
     }
+    up->reported = true;
+    (void)uv_timer_stop(&up->deadline);
     warn_of_closed_doors(up);
     up->ready_cb(up, &err, up->data);
 }
@@ -678,6 +686,11 @@ static void on_deadline(uv_timer_t *timer)
                           up->options.zk != NULL ? up->options.zk : "", up->services[i].log);
         }
     }
+    if (up->failure.code == 0) {
+        (void)err_set(&up->failure, ERR_FAILED,
+                      "the master does not know all nodes after %u s; its log is %s",
+                      up->options.wait_s, find_master(up)->log);
+    }
     uplocal_stop(up);
 }
 
@@ -690,6 +703,10 @@ static void close_timers(struct uplocal *up)
     }
     if (!uv_is_closing((uv_handle_t *)&up->deadline)) {
         uv_close((uv_handle_t *)&up->deadline, on_deadline_closed);
+    }
+    if (up->nodes != NULL && !up->nodes_known) {
+        up->nodes_known = true; /* It is being closed. */
+        upnodes_close(up->nodes, on_nodes_closed, up);
     }
 }
 
@@ -719,8 +736,14 @@ static void advance(struct uplocal *up)
     if (up->reported) {
         return;
     }
-    if (all_ready) {
+    if (up->nodes_known) {
         report_ready(up);
+        return;
+    }
+    if (all_ready) {
+        if (up->uri == NULL) {
+            ask_for_nodes(up);
+        }
         return;
     }
     for (size_t i = 0; store_ready && !up->stopping && i < up->n_services; i++) {
