@@ -44,6 +44,7 @@
 enum {
     LOCK_RETRY_MS = 10,
     LOCK_WAIT_MS = 20000, /* For the last one of this operation to end. */
+    LATE_MS = 1000,       /* From the deadline of the work to its end. */
     GIVE_UP_MS = 8000,    /* Then the process ends whatever is left to close. */
     MAX_LOG = 200,
     MAX_MESSAGE = 2048,
@@ -57,6 +58,7 @@ struct runner {
     struct daemon_stop stop;
     uv_timer_t timer;      /* Lock retries, then the last deadline. */
     uv_timer_t work_timer; /* The work's deadline. */
+    bool work_late;        /* It has passed: the work ends if nothing was heard meanwhile. */
     struct op_hooks *hooks;
     struct worker_link *worker;
     int lock_fd;
@@ -560,17 +562,29 @@ static const struct rpc_method worker_methods[] = {
     { NULL, NULL },
 };
 
-/* The worker, or what it waits for in the master, does not end: the operation does. */
+/* The worker, or what it waits for in the master, does not end: the operation does.  But what was
+ * said before the deadline is heard first: this process may have been the one that stood still. */
 static void on_work_late(uv_timer_t *timer)
 {
     struct runner *runner = timer->data;
-    CLEANUP(mem_freep)
-    char *message = str_printf("the work did not end within %" PRIu64 " s", runner->work_ms / 1000);
+    CLEANUP(mem_freep) char *message = NULL;
 
+    if (!runner->work_late) {
+        runner->work_late = true;
+        (void)uv_timer_start(timer, on_work_late, LATE_MS, 0);
+        return;
+    }
+    message = str_printf("the work did not end within %" PRIu64 " s", runner->work_ms / 1000);
     worker_link_abort(runner->worker);
     set_error(runner, message, NULL);
     add_log(runner, message);
     advance(runner, LIFE_EV_FAILED);
+}
+
+static void begin_deadline(struct runner *runner)
+{
+    runner->work_late = false;
+    (void)uv_timer_start(&runner->work_timer, on_work_late, runner->work_ms, 0);
 }
 
 /* Work of many parts, each of which has the whole time. */
@@ -580,7 +594,7 @@ static void serve_progress(struct rpc_request *request, const json_t *params, vo
 
     (void)params;
     if (uv_is_active((uv_handle_t *)&runner->work_timer)) {
-        (void)uv_timer_start(&runner->work_timer, on_work_late, runner->work_ms, 0);
+        begin_deadline(runner);
     }
     rpc_reply(request, NULL);
 }
@@ -615,7 +629,7 @@ static void do_work(struct runner *runner)
                                json_object_get(runner->opcode, "input"), "vars", runner->vars);
 
     if (runner->work_ms > 0) {
-        (void)uv_timer_start(&runner->work_timer, on_work_late, runner->work_ms, 0);
+        begin_deadline(runner);
     }
     worker_link_run(runner->worker, params, on_worked, runner);
 }

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 import uuid
 
 import pytest
@@ -228,6 +229,27 @@ def test_work_that_goes_on_outlives_its_deadline(cluster, run, made):
     record = operation_of(cluster, key, "OP_JOB_RESTART")
     assert record["ended_ms"] - record["started_ms"] > 8000
     assert done.stdout == f"Job {key} restarted successfully\n"
+
+
+def test_a_stalled_davit_op_hears_what_went_on_before_it_judges(cluster, run, made):
+    """Its deadline passes while it is stopped; the progress that was made waits in its socket."""
+    key = made("four")
+    restart = subprocess.Popen(
+        [build_dir() / "src/cli/davit", "job", "restart", "--watch-secs=2", key],
+        env=cluster.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    number = wait_until("the restart", lambda: cluster.api(
+        "GET", f"/v1/operations?job={key}&state=running")["items"])[0]["number"]
+    wait_until("its work", lambda: any(t.get("ancestor") for t in cluster.tasks(key, active=True)))
+    [lock] = cluster.dir.rglob(f"{number}.lock")
+    pid = int(lock.read_text())
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        time.sleep(4.5)  # Longer than --op-work-ms: this is what is tested.
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    out, said = restart.communicate(timeout=60)
+    assert restart.returncode == 0, said
+    assert out == f"Job {key} restarted successfully\n"
 
 
 def test_progress_is_in_the_log_while_it_runs(cluster, run, made):
