@@ -278,6 +278,54 @@ static void pulses_begin_keep_and_block(void **state)
     update_free(update);
 }
 
+/* It ran on a master whose clock was a day ahead, or the clock was set right meanwhile. */
+static void a_clock_that_was_set_back_lengthens_no_watch(void **state)
+{
+    const uint64_t day = (uint64_t)24 * 60 * MINUTE;
+    struct update *update = make(1, 0);
+    struct place place = { .seen = { running(1, T0) } };
+
+    (void)state;
+    update->settings.watch_ms = 45000;
+    (void)step(update, &place, T0);
+    place.seen[0] = running(0, T0 + day);
+    assert_int_equal(step(update, &place, T0 + 10), T0 + 45010);
+    assert_int_equal(step(update, &place, T0 + 45009), T0 + 45010);
+    /* Once more, and further. */
+    assert_int_equal(step(update, &place, T0 - 100000), T0 - 55000);
+    assert_int_equal(update->status, UPDATE_ROLLING_FORWARD);
+    assert_int_equal(step(update, &place, T0 - 55000), 0);
+    assert_int_equal(update->status, UPDATE_ROLLED_FORWARD);
+    update_free(update);
+}
+
+static void a_clock_that_was_set_back_lengthens_no_pulse(void **state)
+{
+    struct update *update = make(1, MINUTE);
+    struct place place = { .seen = { running(1, T0) } };
+
+    (void)state;
+    assert_true(updater_pulse(update, T0 + 60 * MINUTE));
+    assert_int_equal(step(update, &place, T0), T0 + MINUTE);
+    assert_int_equal(update->status, UPDATE_ROLLING_FORWARD);
+    (void)step(update, &place, T0 + MINUTE);
+    assert_int_equal(update->status, UPDATE_ROLL_FORWARD_AWAITING_PULSE);
+    update_free(update);
+}
+
+static void a_clock_that_was_set_back_lengthens_no_question(void **state)
+{
+    struct update *update = make(1, 0);
+    struct place place = { .seen = { running(1, T0) } };
+
+    (void)state;
+    update->settings.sla_aware = true;
+    assert_int_equal(step(update, &place, T0), T0 + MINUTE);
+    assert_int_equal(step(update, &place, T0 - 10 * MINUTE), T0 - 8 * MINUTE);
+    assert_int_equal(place.asked, 2);
+    update_free(update);
+}
+
 static void a_run_that_ended_is_counted_once_and_says_so(void **state)
 {
     struct update *update = make(2, 0);
@@ -317,15 +365,14 @@ static void groups_of_statuses_are_those_of_the_command_line(void **state)
     assert_false(update_status_in_group(UPDATE_ROLLED_FORWARD, "no such group"));
 }
 
-static void the_largest_update_fits_one_write(void **state)
+static void largest_update(char filler)
 {
     struct update *update = update_new("00000000-0000-4000-8000-000000000000", "c/r/devel/n", T0);
     char text[5000];
     json_t *doc;
     char *written;
 
-    (void)state;
-    memset(text, 'x', sizeof(text) - 1);
+    memset(text, filler, sizeof(text) - 1);
     text[sizeof(text) - 1] = '\0';
     update->settings.sizes = mem_alloc(sizeof(int));
     update->settings.sizes[0] = 4000;
@@ -364,6 +411,31 @@ static void the_largest_update_fits_one_write(void **state)
     update_free(update);
 }
 
+static void the_largest_update_fits_one_write(void **state)
+{
+    (void)state;
+    largest_update('x');
+    largest_update('"');
+    largest_update('\x01'); /* Six bytes as JSON. */
+}
+
+static void texts_are_cut_between_characters(void **state)
+{
+    struct update *update = make(1, 0);
+    char text[1000];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(text) - 3; i += 3) {
+        memcpy(&text[i], "\xe2\x82\xac", 4); /* A euro sign. */
+    }
+    update_set_status(update, UPDATE_ROLLING_FORWARD, T0, text, NULL);
+    const char *cut = update->events[update->n_events - 1].message;
+    assert_int_equal(strlen(cut) % 3, 0);
+    assert_true(strlen(cut) <= UPDATE_MAX_TEXT && strlen(cut) > UPDATE_MAX_TEXT - 6);
+    assert_string_equal(cut + strlen(cut) - 6, "\xe2\x82\xac...");
+    update_free(update);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -372,9 +444,13 @@ int main(void)
         cmocka_unit_test(watches_for_watch_secs_and_wakes_then),
         cmocka_unit_test(an_sla_is_asked_again_after_1_minute_doubling_to_5),
         cmocka_unit_test(pulses_begin_keep_and_block),
+        cmocka_unit_test(a_clock_that_was_set_back_lengthens_no_watch),
+        cmocka_unit_test(a_clock_that_was_set_back_lengthens_no_pulse),
+        cmocka_unit_test(a_clock_that_was_set_back_lengthens_no_question),
         cmocka_unit_test(a_run_that_ended_is_counted_once_and_says_so),
         cmocka_unit_test(groups_of_statuses_are_those_of_the_command_line),
         cmocka_unit_test(the_largest_update_fits_one_write),
+        cmocka_unit_test(texts_are_cut_between_characters),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -200,12 +200,31 @@ struct update_instance *update_find_instance(const struct update *update, int id
 
 /* ---- Histories ---- */
 
+/* Bytes as JSON. */
+static size_t written_size(char c)
+{
+    if ((unsigned char)c < ' ') {
+        return sizeof("\\u0001") - 1;
+    }
+    return c == '"' || c == '\\' ? 2 : 1;
+}
+
+/* As long as it may be written, and not within a character; the caller's. */
 static char *cut(const char *text)
 {
-    if (text == NULL || strlen(text) <= UPDATE_MAX_TEXT) {
-        return mem_strdup_opt(text);
+    size_t size = 0;
+    int kept = 0; /* Bytes that leave room for the dots. */
+
+    if (text == NULL) {
+        return NULL;
     }
-    return str_printf("%.*s...", UPDATE_MAX_TEXT - 3, text);
+    for (int i = 0; text[i] != '\0' && size <= UPDATE_MAX_TEXT; i++) {
+        if (((unsigned char)text[i] & 0xc0) != 0x80 && size <= UPDATE_MAX_TEXT - 3) {
+            kept = i;
+        }
+        size += written_size(text[i]);
+    }
+    return size <= UPDATE_MAX_TEXT ? mem_strdup(text) : str_printf("%.*s...", kept, text);
 }
 
 void update_set_status(struct update *update, enum update_status status, uint64_t now_ms,

@@ -68,7 +68,7 @@ enum {
     UPDATE_DOC_VERSION = 1,
     UPDATE_MAX_EVENTS = 100,           /* The first one and the newest. */
     UPDATE_MAX_INSTANCE_EVENTS = 1000, /* The newest. */
-    UPDATE_MAX_TEXT = 500,             /* Of an event's message. */
+    UPDATE_MAX_TEXT = 500,             /* Of an event's message, as JSON. */
     UPDATE_MAX_METADATA = 16 * 1024,   /* As text. */
 };
 
@@ -82,8 +82,10 @@ struct update_instance {
     char counted[UPDATE_RUN_ID]; /* The last of them: none is counted twice. */
     unsigned group;              /* Its batch. */
 
-    /* Not stored: asking for an SLA-aware kill again. */
+    /* Not stored: asking for an SLA-aware kill again; a run that is RUNNING since a time that
+     * has not come (the clock was set back), and since when that is known. */
     uint64_t retry_ms, backoff_ms;
+    uint64_t odd_since_ms, odd_seen_ms;
 };
 
 struct update_event {

@@ -115,7 +115,8 @@ static void order_end(const struct update *update, struct update_instance *insta
 
     /* RUNNING ones are what an SLA counts. */
     if (update->settings.sla_aware && seen->status == TASK_RUNNING) {
-        if (now_ms < instance->retry_ms) {
+        /* A clock that was set back does not make the pause longer. */
+        if (now_ms < instance->retry_ms && instance->retry_ms - now_ms <= instance->backoff_ms) {
             wake_at(wake_ms, instance->retry_ms);
             return;
         }
@@ -132,6 +133,20 @@ static void order_end(const struct update *update, struct update_instance *insta
     }
     give_order(world, instance, wanted == UPDATE_NO_CONFIG ? UPDATER_REMOVE : UPDATER_REPLACE,
                wanted);
+}
+
+/* When its run has been RUNNING for as long as it must.  When the clock was set back, or another
+ * master's was ahead, what it said then tells nothing: the time counts from now. */
+static uint64_t ready_at(const struct update *update, struct update_instance *instance,
+                         uint64_t since_ms, uint64_t now_ms)
+{
+    bool odd = since_ms > now_ms;
+
+    if (odd && (instance->odd_since_ms != since_ms || instance->odd_seen_ms > now_ms)) {
+        instance->odd_since_ms = since_ms;
+        instance->odd_seen_ms = now_ms;
+    }
+    return (odd ? instance->odd_seen_ms : since_ms) + update->settings.watch_ms;
 }
 
 /* One WORKING instance: order what is missing, close it when it is as wanted. */
@@ -162,7 +177,7 @@ static void work(struct update *update, struct update_instance *instance,
     if (seen.status != TASK_RUNNING) {
         return;
     }
-    ready_ms = seen.since_ms + update->settings.watch_ms;
+    ready_ms = ready_at(update, instance, seen.since_ms, now_ms);
     if (now_ms >= ready_ms) {
         close_instance(update, instance, UPDATE_DONE, now_ms);
     } else {
@@ -335,6 +350,9 @@ void updater_step(struct update *update, const struct updater_world *world, uint
         back = update->back;
         if (!is_rolling(update)) {
             return;
+        }
+        if (update->pulsed_ms > now_ms) {
+            update->pulsed_ms = now_ms; /* The clock was set back; a pulse lasts no longer. */
         }
         if (pulse_is_due(update, now_ms)) {
             update_set_status(
