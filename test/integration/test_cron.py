@@ -303,6 +303,27 @@ def test_a_clock_set_back_repeats_no_tick(tmp_path, store):
         assert len(master.tasks("tick")) == 2
 
 
+def test_a_launch_by_a_clock_that_was_ahead_serves_no_later_start(tmp_path, store):
+    two_days_ms = 2 * 24 * 3600 * 1000
+    ahead = world(tmp_path, store, 30_000 - two_days_ms, "--cron-catch-up-ms", "20000")
+    with masters(ahead) as (master,), FakeAgent(store) as agent:
+        wait_until("the node is known", lambda: known(master))
+        assert master.wait(start(master))["opcodes"][0]["result"]["action"] == "NONE"
+        agent.run_all()
+        for pod in agent.intents():
+            agent.report(pod, "finished")
+        master.wait_states(["FINISHED"] * 2, "tick", active="false")
+        master.stop()
+        master.args = offset(2500)
+        master.start()
+        operation = master.wait(start(master))
+        assert operation["opcodes"][0]["result"]["action"] == "NONE", operation
+        for pod in agent.intents():
+            agent.report(pod, "finished")
+        assert len(launched(master, BASE)) == 1
+        assert len(master.tasks("tick")) == 6
+
+
 def test_a_tick_while_an_earlier_launch_waits_is_ignored(tmp_path, store):
     with masters(world(tmp_path, store, 1200)) as (master,), FakeAgent(store) as agent:
         wait_until("the node is known", lambda: known(master))

@@ -250,6 +250,14 @@ static int start_validate(const struct opcode_ref *ref, struct err *err)
     return start_check(ref, err);
 }
 
+/* Was it launched after this was asked for?  A launch of tomorrow tells nothing: it was made by a
+ * clock that was ahead. */
+static bool is_served(const struct opcode_ref *ref, const struct cron_entry *entry)
+{
+    return ref->asked_ms > 0 && entry->launched_ms >= ref->asked_ms &&
+           entry->launched_ms <= (int64_t)clock_wall_ms();
+}
+
 /* What a launch now would do to what runs. */
 static const char *collision(const struct opcode_ref *ref, const struct cron_entry *entry)
 {
@@ -258,7 +266,7 @@ static const char *collision(const struct opcode_ref *ref, const struct cron_ent
     if (crons_launched_by(ref->env->crons, entry, ref->op_id)) {
         return "NONE"; /* By itself, before its worker was replaced. */
     }
-    if (entry->launched_ms >= ref->asked_ms && ref->asked_ms > 0) {
+    if (is_served(ref, entry)) {
         return "IGNORED";
     }
     return job == NULL || state_job_active(job) == 0 ? "NONE" : cron_plan_policy(&entry->plan);
