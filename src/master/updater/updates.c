@@ -129,9 +129,10 @@ static void forget(struct updates_entry *entry)
     entry_free(entry);
 }
 
-/* Of all jobs, or of the one that just ended an update. */
-static void forget_old(struct updates *updates, const char *job)
+/* Of all jobs, or of the one whose update has just ended: that one stays. */
+static void forget_old(struct updates *updates, const struct updates_entry *ended)
 {
+    const char *job = ended != NULL ? ended->update->job : NULL;
     uint64_t now = clock_wall_ms();
     struct updates_entry *entry;
     struct updates_entry *next;
@@ -139,12 +140,13 @@ static void forget_old(struct updates *updates, const char *job)
 
     DL_FOREACH_SAFE(updates->newest, entry, next)
     {
-        if (update_status_is_active(entry->update->status)) {
+        bool of_job = job != NULL && strcmp(entry->update->job, job) == 0;
+
+        if (entry == ended || update_status_is_active(entry->update->status)) {
             continue;
         }
-        n += job != NULL && strcmp(entry->update->job, job) == 0;
-        if ((n > KEPT_PER_JOB && strcmp(entry->update->job, job) == 0) ||
-            entry->update->modified_ms + KEPT_MS < now) {
+        n += of_job;
+        if ((of_job && n >= KEPT_PER_JOB) || entry->update->modified_ms + KEPT_MS < now) {
             forget(entry);
         }
     }
@@ -153,17 +155,16 @@ static void forget_old(struct updates *updates, const char *job)
 void updates_finish(struct updates_entry *entry)
 {
     struct updates *updates = entry->updates;
-    CLEANUP(mem_freep) char *key = mem_strdup(entry->update->job);
-    struct state_job *job = state_job_find(updates->state, key);
+    struct state_job *job = state_job_find(updates->state, entry->update->job);
 
     log_info("update is over: %s update=%s job=%s", update_status_name(entry->update->status),
-             entry->update->id, key);
+             entry->update->id, entry->update->job);
     updates_unpin(entry);
     DL_DELETE2(updates->active, entry, active_prev, active_next);
     if (job != NULL && str_eq(job->update_id, entry->update->id)) {
         updates_settle(updates, job);
     }
-    forget_old(updates, key);
+    forget_old(updates, entry);
 }
 
 /* ---- Being told ---- */
@@ -193,9 +194,8 @@ static bool is_due(const struct updates_entry *entry, uint64_t now)
     return job == NULL || job->changes != entry->seen_changes;
 }
 
-static void look_at_all(struct updates *updates)
+static void look_at_all(struct updates *updates, uint64_t now)
 {
-    uint64_t now = clock_wall_ms();
     struct updates_entry *entry;
     struct updates_entry *next;
 
@@ -209,16 +209,19 @@ static void look_at_all(struct updates *updates)
 
 static void on_changed(struct state_listener *listener)
 {
-    look_at_all(listener->data);
+    look_at_all(listener->data, clock_wall_ms());
 }
 
 static void on_timer(uv_timer_t *timer)
 {
     struct updates *updates = timer->data;
+    uint64_t now = clock_wall_ms();
+    /* So late it would be now, had the clock not been set back. */
+    uint64_t due = now > updates->armed_ms ? now : updates->armed_ms;
     const struct updates_entry *entry;
 
     updates->armed_ms = 0;
-    look_at_all(updates);
+    look_at_all(updates, due);
     DL_FOREACH2(updates->active, entry, active_next)
     {
         updates_arm(updates, entry->wake_ms);

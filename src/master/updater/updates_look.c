@@ -80,11 +80,14 @@ static bool may_end(void *data, int instance)
     return task == NULL || updates_sla_may_end(look->entry->updates->sla, task);
 }
 
-/* The active task of an instance, when the old one may be gone. */
-static struct state_task *find_active(const struct look *look, int instance)
+/* The active task of an instance after the end of one was asked for: mostly still that one. */
+static struct state_task *find_active(const struct look *look, int instance, const char *asked)
 {
-    struct state_task *task;
+    struct state_task *task = state_task_find(look->entry->updates->state, asked);
 
+    if (task != NULL && task_is_active(task->t.status)) {
+        return task;
+    }
     DL_FOREACH2(look->job->tasks, task, job_next)
     {
         if (task->t.instance == instance && task_is_active(task->t.status)) {
@@ -106,6 +109,7 @@ static void end_task(struct look *look, struct state_task *task, bool replace)
     struct steer *steer = look->entry->updates->steer;
     const char *user = update->user != NULL ? update->user : "UNSECURE";
     CLEANUP(mem_freep) char *message = str_printf("Update %s", update->id);
+    CLEANUP(mem_freep) char *id = mem_strdup(task->t.id);
     int instance = task->t.instance;
 
     if (replace && !was_never_placed(task)) {
@@ -113,7 +117,7 @@ static void end_task(struct look *look, struct state_task *task, bool replace)
     } else {
         steer_kill(steer, task, user, message, update->op_id);
     }
-    look->tasks[instance] = find_active(look, instance);
+    look->tasks[instance] = find_active(look, instance, id);
 }
 
 static void carry_out(void *data, const struct updater_order *order)
