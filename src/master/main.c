@@ -273,6 +273,7 @@ static void start_operations(struct program *program)
     };
 
     operations_new(&operations, &program->operations);
+    program->env.operations = program->operations;
 }
 
 static int start(struct program *program, struct err *err)

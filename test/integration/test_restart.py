@@ -276,6 +276,26 @@ def test_progress_is_in_the_log_while_it_runs(cluster, run, made):
     assert all(t["ancestor"] for t in cluster.tasks(key, active=True))
 
 
+def test_a_kill_does_not_wait_for_the_rest_of_a_restart(cluster, run, made):
+    """With --watch-secs=600 that would be never; another restart still waits its turn."""
+    key = made("four")
+    restart = subprocess.Popen(
+        [build_dir() / "src/cli/davit", "job", "restart", "--watch-secs=600", key],
+        env=cluster.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_until("instance 0 has a new run", lambda: any(
+        t.get("ancestor") for t in cluster.tasks(key, active=True)))
+    began = time.monotonic()
+    done = run("job", "kill", f"{key}/3", check=True)
+    assert time.monotonic() - began < 10
+    assert done.stdout == "Successfully killed instances [3]\nJob kill succeeded\n"
+    out, said = restart.communicate(timeout=20)
+    number = operation_of(cluster, key, "OP_JOB_KILL")["number"]
+    assert restart.returncode == 4 and out == ""
+    assert said == (f"Restart aborted: operation {number} is to kill instances of this job "
+                    "(0 of 4 instances restarted, 0 failed)\n")
+    assert sorted(runs(cluster, key)) == [0, 1, 2]
+
+
 def test_a_batch_job_that_ended_well_is_well(cluster, run):
     key = cluster.key("short")
     run("job", "create", "--wait-until=RUNNING", key, "jobs.aurora", check=True)

@@ -74,6 +74,7 @@ void simmaster_up(struct simmaster *master)
     master->closed = false;
     master->zk = simzk_open(master->options.tree, &master->loop);
     master->operations = simops_new(master->options.ops, master);
+    master->env.operations = master->operations;
     master->contact = json_pack("{s:s, s:s, s:i, s:s}", "address", master->proc.name, "socket",
                                 master->proc.name, "pid", master->starts, "host", "h");
     options = (struct lead_options){ .loop = &master->loop,

@@ -438,6 +438,21 @@ enum operations_fate operations_fate(struct operations *operations, const char *
     return OPERATIONS_UNKNOWN;
 }
 
+uint64_t operations_waiting(const struct operations *operations, const char *job,
+                            const char *opcode)
+{
+    const struct simop *op;
+
+    DL_FOREACH(operations->ops->list, op)
+    {
+        if (op->status == SIMOP_QUEUED && str_eq(op->job, job) &&
+            str_eq(op->opcode->name, opcode)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* ---- What lead.c calls ---- */
 
 static void on_ready(void *arg)

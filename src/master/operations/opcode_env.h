@@ -6,11 +6,13 @@
 #include "master/updater/updates.h"
 
 struct crons;
+struct operations;
 
-/* What opcodes see and change of the master: all NULL while it does not lead. */
+/* What opcodes see and change of the master: all but operations NULL while it does not lead. */
 struct opcode_env {
     struct state *state;
     struct steer *steer;
     struct updates *updates;
     struct crons *crons;
+    const struct operations *operations;
 };

@@ -8,6 +8,8 @@
  * change of the state and when its time has come.  Progress is in the operation's log, and moves
  * the work's deadline on: an instance that does not come up in time is a failure of its own, so
  * that a restart always ends.
+ * A kill of the job does not wait for the rest of it, which may be hours away: when one is queued
+ * behind it the restart ends as given up.
  * Failures: given up, the operation fails; what was restarted stays so.  A davit-op or a master
  * that dies ends it as every operation, with `disappeared`: instances that were asked to restart
  * do so (that is the tasks' life), the others keep their runs.  Asked again by the same operation
@@ -21,6 +23,7 @@
 #include "master/operations/opcode_env.h"
 #include "master/operations/opcode_step.h"
 #include "master/operations/opcodes.h"
+#include "master/operations/operations.h"
 #include "master/state/steer.h"
 #include "master/updater/restarter.h"
 
@@ -32,7 +35,8 @@
 enum {
     DEFAULT_WATCH_SECS = 30,
     MAX_WATCH_SECS = 24 * 3600,
-    ALIVE_MS = 1000, /* Say so often that the work goes on. */
+    ALIVE_MS = 1000, /* Say so often that the work goes on, and look who waits. */
+    YIELD_MS = 200,  /* Not more often than this: the queue may be long. */
     MAX_FAILURE_LINES = 100,
     PROGRESS_LINES = 20,
 };
@@ -48,6 +52,8 @@ struct restart {
     struct restarter *restarter;
     uv_timer_t timer;
     uint64_t alive_ms;  /* When that was said last. */
+    uint64_t yield_ms;  /* When it was last asked who waits. */
+    uint64_t killer;    /* Number of the kill that waits; 0: none. */
     uint64_t wake_ms;   /* When to look again if nothing happens; 0: never. */
     struct slot *slots; /* By number, filled anew for each look. */
     int n_slots;
@@ -368,6 +374,18 @@ static void tell_alive(struct restart *restart, uint64_t now_ms)
     }
 }
 
+static bool is_to_yield(struct restart *restart, uint64_t now_ms)
+{
+    const struct opcode_ref *ref = &restart->step->work->ref;
+
+    if (restart->killer == 0 && now_ms - restart->yield_ms >= YIELD_MS) {
+        restart->yield_ms = now_ms;
+        restart->killer =
+            operations_waiting(ref->env->operations, restart->step->job, "OP_JOB_KILL");
+    }
+    return restart->killer != 0;
+}
+
 /* Says that the work goes on; has the step look again, as after a change, when it is time. */
 static void on_time(uv_timer_t *timer)
 {
@@ -375,7 +393,7 @@ static void on_time(uv_timer_t *timer)
     uint64_t now_ms = clock_now_ms();
 
     tell_alive(restart, now_ms);
-    if (restart->wake_ms != 0 && restart->wake_ms <= now_ms) {
+    if ((restart->wake_ms != 0 && restart->wake_ms <= now_ms) || is_to_yield(restart, now_ms)) {
         state_bump(restart->step->state);
     } else {
         arm(restart, now_ms);
@@ -409,6 +427,14 @@ static bool is_over(struct opcode_step *step, struct err *err)
     uint64_t now_ms = clock_now_ms();
     struct restarter_counts counts;
 
+    if (is_to_yield(restart, now_ms)) {
+        counts = restarter_count(restart->restarter);
+        (void)err_set(err, ERR_FAILED,
+                      "Restart aborted: operation %" PRIu64 " is to kill instances of this job "
+                      "(%zu of %zu instances restarted, %zu failed)",
+                      restart->killer, counts.well, counts.all, counts.given_up);
+        return false;
+    }
     fill_slots(restart);
     enum restarter_verdict verdict =
         restarter_step(restart->restarter, now_ms, &port, &restart->wake_ms);

@@ -863,6 +863,35 @@ size_t operations_count_running(const struct operations *ops)
     return ops->queue.n_running;
 }
 
+static bool has_opcode(const struct op_run *run, const char *name)
+{
+    size_t i;
+    json_t *opcode;
+
+    json_array_foreach(json_object_get(run->record, "opcodes"), i, opcode)
+    {
+        if (str_eq(json_str_or(opcode, "op", NULL), name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+uint64_t operations_waiting(const struct operations *ops, const char *job, const char *opcode)
+{
+    const struct op_queue_item *item;
+
+    DL_FOREACH(ops->queue.waiting, item)
+    {
+        for (char **key = item->jobs; key != NULL && *key != NULL; key++) {
+            if (str_eq(*key, job) && has_opcode(item->data, opcode)) {
+                return item->number;
+            }
+        }
+    }
+    return 0;
+}
+
 size_t operations_count_queued(const struct operations *ops)
 {
     return ops->queue.n_waiting;

@@ -116,6 +116,10 @@ enum operations_fate {
 /* What has become of it, durably. */
 enum operations_fate operations_fate(struct operations *ops, const char *id);
 
+/* Is somebody waiting?  The number of the first operation that waits for its turn at this job and
+ * has an opcode of that name ("OP_JOB_KILL"); 0: none. */
+uint64_t operations_waiting(const struct operations *ops, const char *job, const char *opcode);
+
 /* Numbers for /v1/status and metrics. */
 size_t operations_count_running(const struct operations *ops);
 size_t operations_count_queued(const struct operations *ops);
