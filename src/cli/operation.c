@@ -8,6 +8,7 @@
 
 #include "cli/operation.h"
 
+#include "base/buf.h"
 #include "base/id.h"
 #include "base/json.h"
 #include "base/str.h"
@@ -113,17 +114,55 @@ static char *progress_of(const json_t *record, const char *what)
                       json_str_or(record, "state", "queued"), said != NULL ? ": " : "", shown);
 }
 
+/* Operations of one job wait for each other, and the other may take long.  Says so on a line of
+ * its own, once; true when there is nothing more to say. */
+static bool tell_behind(struct cli *cli, struct client *client, const json_t *record)
+{
+    const json_t *opcode = json_array_get(json_object_get(record, "opcodes"), 0);
+    long long number = json_int_or(record, "number", 0);
+    CLEANUP_BUF path = { 0 };
+    CLEANUP(json_freep) json_t *answer = NULL;
+    struct err err = { 0 };
+
+    if (strcmp(json_str_or(record, "state", ""), "queued") != 0 ||
+        json_str_or(opcode, "job", NULL) == NULL) {
+        return true;
+    }
+    buf_add_text(&path, "/v1/operations");
+    client_query(&path, "job", json_str_or(opcode, "job", NULL));
+    client_query(&path, "state", "running");
+    client_query(&path, "limit", "1");
+    if (cli_request(cli, client, "GET", buf_text(&path), NULL, &answer, &err) < 0) {
+        return true; /* Whoever follows will hear of it. */
+    }
+    const json_t *other = json_array_get(json_object_get(answer, "items"), 0);
+
+    if (other == NULL) {
+        return false;
+    }
+    const json_t *first = json_array_get(json_object_get(other, "opcodes"), 0);
+    CLEANUP(mem_freep) char *op = cli_shown(first, "op", "?");
+
+    cli_progress(cli, NULL);
+    (void)fprintf(stderr,
+                  " INFO] operation %lld waits for operation %lld (%s), which works on the same "
+                  "job\n",
+                  number, (long long)json_int_or(other, "number", 0), op);
+    return true;
+}
+
 int operation_follow(struct cli *cli, struct client *client, json_t **record, const char *what,
                      struct err *err)
 {
     long long number = json_int_or(*record, "number", 0);
-    /* Somebody who looks on wants to see how far it is. */
-    int wait_ms = cli->terminal ? SHOWN_WAIT_MS : WAIT_MS;
-    CLEANUP(mem_freep)
-    char *path = str_printf("/v1/operations/%s?wait=%d", json_str_or(*record, "id", ""), wait_ms);
+    bool told = false;
+    int wait_ms = SHOWN_WAIT_MS;
 
     while (!operation_is_over(*record)) {
         CLEANUP(mem_freep) char *message = progress_of(*record, what);
+        CLEANUP(mem_freep)
+        char *path =
+            str_printf("/v1/operations/%s?wait=%d", json_str_or(*record, "id", ""), wait_ms);
         json_t *next = NULL;
 
         cli_note_interrupt("operation %lld goes on; see 'davit op wait %lld'", number, number);
@@ -134,6 +173,10 @@ int operation_follow(struct cli *cli, struct client *client, json_t **record, co
         }
         json_decref(*record);
         *record = next;
+        told = told || tell_behind(cli, client, *record);
+        if (told && !cli->terminal) {
+            wait_ms = WAIT_MS; /* Nobody looks on who wants to see how far it is. */
+        }
     }
     cli_progress(cli, NULL);
     cli_note_interrupt(NULL);

@@ -95,7 +95,9 @@ int sandbox_find(struct cli *cli, const struct cli_key *key, const json_t *insta
     }
     if (n == 0) {
         free(all);
-        return err_set(err, ERR_INVALID, "Job %s not found", text);
+        return json_array_size(tasks) > 0
+                   ? err_set(err, ERR_INVALID, "Job %s has no live instance of that number", text)
+                   : err_set(err, ERR_INVALID, "Job %s not found", text);
     }
     qsort(all, n, sizeof(*all), compare);
     *ret_all = all;

@@ -85,6 +85,21 @@ static void show_progress(struct cli *cli, const char *key, const json_t *update
     cli_progress(cli, message);
 }
 
+/* It goes on only when somebody does something: says what. */
+static void tell_held(const char *key, const json_t *update)
+{
+    const char *status = json_str_or(update, "status", "");
+    const json_t *events = json_object_get(update, "events");
+    const json_t *last = json_array_get(events, json_array_size(events) - 1);
+    CLEANUP(mem_freep) char *message = cli_shown(last, "message", "");
+    bool paused = strstr(status, "_PAUSED") != NULL;
+
+    if (paused || strstr(status, "_AWAITING_PULSE") != NULL) {
+        (void)fprintf(stderr, " INFO] %s%sIt goes on after 'davit update %s %s'\n", message,
+                      message[0] != 0 ? " " : "", paused ? "resume" : "pulse", key);
+    }
+}
+
 int update_view_follow(struct cli *cli, struct client *client, const char *key, const char *id,
                        json_t **ret_update, struct err *err)
 {
@@ -110,6 +125,7 @@ int update_view_follow(struct cli *cli, struct client *client, const char *key, 
             }
             (void)printf("Current state %s\n", status);
             (void)fflush(stdout);
+            tell_held(key, update);
             free(said);
             said = mem_strdup(status);
         }

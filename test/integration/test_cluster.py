@@ -518,7 +518,7 @@ def test_a_failing_initialize_fails_the_task(cluster, run, made):
 def test_op_list_and_show(cluster, run, made):
     key = made("plain")
     lines = run("op", "list", "--job", key, "--limit=1", check=True).stdout.splitlines()
-    assert lines[0].split() == ["NUMBER", "STATE", "OPCODE", "JOB", "USER", "CREATED"]
+    assert lines[0].split() == ["NUMBER", "STATE", "OPCODE", "JOB/NODE", "USER", "CREATED"]
     number, state, opcode, job, user, _ = lines[1].split()
     assert (state, opcode, job, user) == ("succeeded", "OP_JOB_CREATE", key, USER)
     shown = run("op", "show", number, check=True).stdout

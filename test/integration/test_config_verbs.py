@@ -59,6 +59,7 @@ def test_dump_of_all_jobs_is_in_the_files_order(file):
 ])
 def test_dump_of_what_is_wrong(file, args, said):
     done = davit("config", "dump", file, *args)
+    assert done.stderr.count("Error loading configuration: ") == 1
     assert done.returncode == 3 and done.stdout == "" and said in done.stderr.replace(
         "Task is invalid: Unexpected unbound refs: {{greeting}}.",
         "Config contains unbound variables: {{greeting}}")

@@ -4,6 +4,8 @@ real processes.  Contract: aurora.md 1.4, 2.9, 3.2."""
 import calendar
 import time
 
+import re
+
 import pytest
 
 from cluster import USER, Cluster
@@ -57,6 +59,8 @@ def test_a_job_is_scheduled_shown_and_fires(cluster):
     # Scheduled again, it is replaced.
     cluster.davit("cron", "schedule", key, cluster.file, "--timezone", "UTC")
     assert cluster.api("GET", f"/v1/cron/{key}")["timezone"] == "UTC"
+    shown = cluster.davit("cron", "show", key, "--next", "1").stdout.splitlines()
+    assert shown[1] == "UTC" and re.fullmatch(r"\d{4}-\d\d-\d\dT02:30:00Z", shown[2])
     cluster.davit("cron", "schedule", key, cluster.file)
     assert cluster.tasks(key) == []
 

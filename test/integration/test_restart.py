@@ -8,6 +8,7 @@ test/unit/test_restarter.c.
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -284,6 +285,13 @@ def test_a_kill_does_not_wait_for_the_rest_of_a_restart(cluster, run, made):
         env=cluster.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_until("instance 0 has a new run", lambda: any(
         t.get("ancestor") for t in cluster.tasks(key, active=True)))
+    number = operation_of(cluster, key, "OP_JOB_RESTART")["number"]
+    second = subprocess.Popen(
+        [build_dir() / "src/cli/davit", "job", "restart", "--watch-secs=600", key],
+        env=cluster.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    said = second.stderr.readline()
+    assert re.fullmatch(rf" INFO\] operation \d+ waits for operation {number} \(OP_JOB_RESTART\), "
+                        "which works on the same job\n", said)
     began = time.monotonic()
     done = run("job", "kill", f"{key}/3", check=True)
     assert time.monotonic() - began < 10
@@ -293,6 +301,8 @@ def test_a_kill_does_not_wait_for_the_rest_of_a_restart(cluster, run, made):
     assert restart.returncode == 4 and out == ""
     assert said == (f"Restart aborted: operation {number} is to kill instances of this job "
                     "(0 of 4 instances restarted, 0 failed)\n")
+    assert second.wait(20) == 4
+    second.stderr.close()
     assert sorted(runs(cluster, key)) == [0, 1, 2]
 
 

@@ -141,7 +141,7 @@ def test_ssh_tunnels(cluster, sshd):
      "Could not parse tunnel: http.  Must be of form PORT:NAME"),
     (["task", "ssh", "{key}/0", "-L", "x:http"], 6, "Must be of form PORT:NAME"),
     (["task", "ssh", "{key}/0", "-L", "8080:admin"], 6, "has no port named admin"),
-    (["task", "run", "{key}/7", "true"], 6, "not found"),
+    (["task", "run", "{key}/7", "true"], 6, "has no live instance of that number"),
     (["task", "scp", "{key}/0:~/x", "y"], 6,
      "Command does not support tilde expansion for path: ~/x"),
     (["task", "scp", "{key}/7:x", "y"], 6, "Job or instance devcluster/"),

@@ -54,6 +54,8 @@ def job(name, cls=Service, cmd='exec sleep 1000', instances=3, watch=0, contact=
 jobs = [
     job('web'), job('other'), job('sum', instances=2),
     job('pulsed', pulse_interval_secs=60),
+    job('steps', update_strategy=VariableBatchUpdateStrategy(
+        batch_sizes=[1, 2], autopause_after_batch=True)),
     job('batch', cls=Job),
     job('cron', cls=Job)(cron_schedule='* * * * *'),
 ]
@@ -208,6 +210,12 @@ def test_one_update_at_a_time_and_the_job_is_locked(cluster, run, made):
         "\tRun 'aurora update abort' or wait for the active update to finish.\n")
     done = run("job", "add", f"{key}/1", "1")
     assert done.returncode == 10 and "\tJob is currently updating\n" in done.stderr
+    done = run("job", "kill", f"{key}/1")
+    assert done.returncode == 10
+    assert done.stderr == (
+        "Kill of instances [1] failed with error:\n\tJob is currently updating\n"
+        "\tError: job is locked by an active update.\n"
+        "\tRun 'aurora update abort' or wait for the active update to finish.\n")
 
 
 def test_instances_that_the_update_does_not_touch(cluster, run, made):
@@ -356,6 +364,27 @@ def test_pulse(cluster, run, made):
     assert run("update", "pulse", key, update, check=True).stdout == "FINISHED\n"
     done = run("update", "pulse", key, str(uuid.uuid4()))
     assert (done.returncode, done.stderr) == (6, "Job update not found.\n")
+
+
+def test_who_waits_for_a_held_update_is_told_what_it_waits_for(cluster, run, made):
+    def waiting(key, lines):
+        wait = subprocess.Popen(
+            [build_dir() / "src/cli/davit", "update", "wait", key], env=cluster.env,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        said = [wait.stderr.readline() for _ in range(lines)]
+        wait.send_signal(signal.SIGINT)
+        wait.communicate(timeout=20)
+        return "".join(said)
+    key = made("pulsed")
+    run("update", "start", key, "jobs.aurora", check=True, CONTACT="y")
+    assert waiting(key, 1) == f" INFO] It goes on after 'davit update pulse {key}'\n"
+    key = made("steps")
+    run("update", "start", key, "jobs.aurora", check=True, CONTACT="y")
+    status(cluster, key, "ROLL_FORWARD_PAUSED")
+    assert waiting(key, 1) == (" INFO] Job update auto paused after batch 1. "
+                               f"It goes on after 'davit update resume {key}'\n")
+    run("update", "resume", key, check=True)
+    assert run("update", "wait", key).returncode in (0, 6)
 
 
 # --- list and info ---------------------------------------------------------------------------

@@ -8,7 +8,6 @@
 #include "cli/hooked.h"
 #include "cli/verbs.h"
 
-#include <stdio.h>
 #include <string.h>
 
 static const struct verb_option options[] = {

@@ -10,6 +10,7 @@
 #include "cli/verbs.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static const struct verb_option options[] = {
     { "next", 0, ARGS_INT, "N", "the next N fire times too, in the job's time zone and in UTC", "0",
@@ -21,11 +22,14 @@ static void print_times(const struct cli *cli, const json_t *entry)
 {
     CLEANUP(mem_freep) char *zone = cli_shown(entry, "timezone", "UTC");
     CLEANUP(json_freep) json_t *rows = json_array();
+    bool is_utc = strcmp(zone, "UTC") == 0; /* The same twice tells nothing. */
     json_t *row = json_array();
     json_t *time;
     size_t i;
 
-    cli_add_cell_take(row, mem_strdup(zone));
+    if (!is_utc) {
+        cli_add_cell_take(row, mem_strdup(zone));
+    }
     cli_add_cell_take(row, mem_strdup("UTC"));
     (void)json_array_append_new(rows, row);
     json_array_foreach(json_object_get(entry, "next"), i, time)
@@ -34,7 +38,9 @@ static void print_times(const struct cli *cli, const json_t *entry)
 
         clock_format_utc((uint64_t)json_int_or(time, "time_ms", 0), utc);
         row = json_array();
-        cli_add_cell_take(row, cli_shown(time, "local", "?"));
+        if (!is_utc) {
+            cli_add_cell_take(row, cli_shown(time, "local", "?"));
+        }
         cli_add_cell_take(row, str_printf("%.19sZ", utc)); /* Without milliseconds. */
         (void)json_array_append_new(rows, row);
     }

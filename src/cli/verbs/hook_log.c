@@ -24,13 +24,30 @@ static const struct verb_option options[] = {
     { 0 },
 };
 
+/* Of a program that failed the last line is the one that tells why. */
+static char *last_line(const char *text)
+{
+    size_t end = strlen(text);
+    size_t begin;
+
+    while (end > 0 && (text[end - 1] == '\n' || text[end - 1] == ' ')) {
+        end--;
+    }
+    for (begin = end; begin > 0 && text[begin - 1] != '\n'; begin--) {
+    }
+    return mem_strndup(text + begin, end - begin);
+}
+
 static char *detail_of(const json_t *record)
 {
     const char *error = json_str_or(record, "error", NULL);
     const char *head = json_str_or(record, "output_head", "");
 
     if (error != NULL && error[0] != 0) {
-        return mem_strdup(error);
+        CLEANUP(mem_freep) char *said = last_line(json_str_or(record, "output_tail", head));
+
+        return said[0] != 0 && strstr(error, said) == NULL ? str_printf("%s: %s", error, said)
+                                                           : mem_strdup(error);
     }
     return mem_strndup(head, strcspn(head, "\n"));
 }

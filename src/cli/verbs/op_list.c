@@ -26,6 +26,25 @@ static json_t *first_opcode(const json_t *operation)
     return json_array_get(json_object_get(operation, "opcodes"), 0);
 }
 
+/* Of an operation on nodes: "node1,node2". */
+static char *subject_of(const json_t *opcode)
+{
+    CLEANUP_BUF names = { 0 };
+    size_t i;
+    json_t *node;
+
+    if (json_str_or(opcode, "job", NULL) != NULL ||
+        strcmp(json_str_or(opcode, "object_type", ""), "NODE") != 0) {
+        return mem_strdup(json_str_or(opcode, "job", "-"));
+    }
+    json_array_foreach(json_object_get(opcode, "pre_nodes"), i, node)
+    {
+        buf_addf(&names, "%s%s", i > 0 ? "," : "",
+                 json_is_string(node) ? json_string_value(node) : "?");
+    }
+    return mem_strdup(names.len > 0 ? buf_text(&names) : "-");
+}
+
 static json_t *row_of(const json_t *operation)
 {
     const json_t *opcode = first_opcode(operation);
@@ -36,7 +55,7 @@ static json_t *row_of(const json_t *operation)
     cli_add_cell_take(row, str_printf("%lld", (long long)json_int_or(operation, "number", 0)));
     cli_add_cell_take(row, mem_strdup(json_str_or(operation, "state", "?")));
     cli_add_cell_take(row, mem_strdup(json_str_or(opcode, "op", "?")));
-    cli_add_cell_take(row, mem_strdup(json_str_or(opcode, "job", "-")));
+    cli_add_cell_take(row, subject_of(opcode));
     cli_add_cell_take(row, mem_strdup(json_str_or(operation, "user", "-")));
     cli_add_cell_take(row, mem_strdup(when));
     return row;
@@ -48,7 +67,7 @@ static int run_op_list(struct verb_call *call, struct err *err)
     CLEANUP(json_freep) json_t *answer = NULL;
     CLEANUP(json_freep)
     json_t *rows =
-        json_pack("[[s,s,s,s,s,s]]", "NUMBER", "STATE", "OPCODE", "JOB", "USER", "CREATED");
+        json_pack("[[s,s,s,s,s,s]]", "NUMBER", "STATE", "OPCODE", "JOB/NODE", "USER", "CREATED");
     CLEANUP(mem_freep) char *limit = str_printf("%lld", (long long)verb_number(call, "limit"));
     struct client *client = NULL;
     size_t i;
