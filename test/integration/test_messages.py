@@ -4,9 +4,12 @@ status, through the command line.  Contract: aurora.md 2.8; the rest of the word
 
 Not there: what Python 2 itself says about a broken program ("unexpected EOF while parsing").
 """
+import http.server
+import threading
+
 import pytest
 
-from test_cli import davit, verbs
+from test_cli import davit
 
 KEY = "c/www/devel/n"
 HEAD = """
@@ -33,10 +36,10 @@ FATAL = "Fatal error running command: "
 
 @pytest.fixture
 def run(tmp_path):
-    def call(text, verb=("job", "inspect"), key=KEY):
+    def call(text, verb=("job", "inspect"), key=KEY, port=9):
         (tmp_path / "f.aurora").write_text(HEAD + text)
         (tmp_path / "clusters.json").write_text(
-            '[{"name": "c", "scheduler_uri": "http://127.0.0.1:9"}]')
+            '[{"name": "c", "scheduler_uri": "http://127.0.0.1:%d"}]' % port)
         return davit(*verb, key, "f.aurora", cwd=tmp_path, env={"AURORA_CONFIG_ROOT": str(tmp_path)})
     return call
 
@@ -210,15 +213,40 @@ GOOD = [
 def test_update_settings(run, job, message):
     """Only an update looks at them; the file itself is good."""
     assert run(f"jobs = [{job}]").returncode == 0
-    if not any((row.get("noun"), row["verb"]) == ("update", "start") for row in verbs()):
-        pytest.skip("there is no `update start` yet")
     done = run(f"jobs = [{job}]", ("update", "start"))
     assert (done.returncode, done.stderr) == (20, FATAL + message + "\n")
 
 
+class Reached(http.server.BaseHTTPRequestHandler):
+    """A master that refuses everything: who hears of it has sent the call."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        body = b'{"title": "Bad Request", "status": 400, "detail": "reached the master"}'
+        self.send_response(400)
+        self.send_header("Content-Type", "application/problem+json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        self.headers["Content-Length"] = "0"
+        self.do_POST()
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="module")
+def refusing():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Reached) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
 @pytest.mark.parametrize("job", GOOD)
-def test_good_update_settings(run, job):
+def test_good_update_settings(run, refusing, job):
     assert run(f"jobs = [{job}]").returncode == 0
-    if not any((row.get("noun"), row["verb"]) == ("update", "start") for row in verbs()):
-        pytest.skip("there is no `update start` yet")
-    assert run(f"jobs = [{job}]", ("update", "start")).returncode == 7  # Nobody answers.
+    done = run(f"jobs = [{job}]", ("update", "start"), port=refusing)
+    assert "reached the master" in done.stderr and FATAL not in done.stderr
