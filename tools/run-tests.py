@@ -6,7 +6,7 @@ counted.  Parts run one after the other; each failed build, test case or lint
 complaint counts as one failure, each skipped case prints its reason.
 
     tools/run-tests.py test [WORD]    what CI runs
-    tools/run-tests.py hunt [SEED]    the full counts, closing lines to docs/evidence/
+    tools/run-tests.py hunt [SEED [PART]]    the full counts, closing lines to docs/evidence/
 """
 import concurrent.futures
 import hashlib
@@ -30,7 +30,7 @@ BUILDS = {
 
 
 CHAOS_BUILD = "build-asan"  # The one with crash points.
-EVIDENCE = ROOT / "docs" / "evidence" / "hunt.txt"
+EVIDENCE = ROOT / "docs" / "evidence"
 # What a hunt does in full; ./dev test does a tenth of it.
 FUZZERS = {"src/guest/fuzz_rpc": 500_000, "src/pod/fuzz_pod_proto": 1_000_000,
            "src/pod/fuzz_pod_http": 200_000,
@@ -297,23 +297,50 @@ def test(word):
     return finish(score)
 
 
-def hunt(seed):
-    score = Score()
-    told = []
-    with tempfile.NamedTemporaryFile("r") as tally:
-        if build(score, "build") and build(score, CHAOS_BUILD) and build(score, "build-clang"):
-            pytest(score, "test/chaos", env=chaos_env("1", seed, tally.name))
-            told = tally.read().splitlines() + fuzz(score, seed, 1)
-    rv = finish(score)
-    EVIDENCE.parent.mkdir(parents=True, exist_ok=True)
-    EVIDENCE.write_text("".join(f"{line}\n" for line in [
-        f"command: ./dev hunt {seed}", f"seed: {seed}", *told,
+def write_evidence(part, seed, told, score):
+    EVIDENCE.mkdir(parents=True, exist_ok=True)
+    (EVIDENCE / f"hunt-{part}.txt").write_text("".join(f"{line}\n" for line in [
+        f"command: ./dev hunt {seed} {part}", f"seed: {seed}", *told,
         *(f"failed: {line}" for line in score.failures),
         f"{score.passed} passed, {score.failed} failed"]))
-    return rv
+
+
+def chaos_part(path, seed):
+    """One file of test/chaos at its full count; what it tallied."""
+    score = Score()
+    with tempfile.NamedTemporaryFile("r") as tally:
+        if build(score, CHAOS_BUILD):
+            pytest(score, path, env=chaos_env("1", seed, tally.name))
+        return score, tally.read().splitlines()
+
+
+def simulations_part(seed):
+    score = Score()
+    return score, fuzz(score, seed, 1) if build(score, "build-clang") else []
+
+
+def hunt(seed, word):
+    """Each part has its evidence: docs/evidence/hunt-PART.txt."""
+    total = Score()
+    if not build(total, "build"):
+        return finish(total)
+    parts = {path.stem.removeprefix("test_"): path for path in
+             sorted((ROOT / "test" / "chaos").glob("test_*.py"))}
+    for part in [*parts, "simulations"]:
+        if word is None or word in part:
+            score, told = chaos_part(f"test/chaos/{parts[part].name}", seed) if part in parts \
+                else simulations_part(seed)
+            write_evidence(part, seed, told, score)
+            total.passed += score.passed
+            total.failed += score.failed
+            total.failures += score.failures
+            total.skips += score.skips
+    return finish(total)
 
 
 if __name__ == "__main__":
     mode = sys.argv[1]
     rest = sys.argv[2] if len(sys.argv) > 2 else None
-    sys.exit(test(rest) if mode == "test" else hunt(rest or "1"))
+    if mode == "test":
+        sys.exit(test(rest))
+    sys.exit(hunt(rest or "1", sys.argv[3] if len(sys.argv) > 3 else None))
