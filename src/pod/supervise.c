@@ -137,19 +137,21 @@ const char *supervise_sandbox(const struct supervise *supervise)
     return supervise->sandbox;
 }
 
-/* Before the graph hears how a process ended: else it would be a failed run like any other. */
-static void check_memory(struct supervise *supervise)
+/* Before the graph hears how a process ended: else it would be a failed run like any other.
+ * True: it failed the task. */
+static bool check_memory(struct supervise *supervise)
 {
     const struct graph *graph = supervise->graph;
 
     if (!supervise->tree || graph->stage != GRAPH_ACTIVE || tree_oom_kills(supervise->tree) == 0) {
-        return;
+        return false;
     }
     CLEANUP(mem_freep)
     char *reason = str_printf("Memory limit exceeded.  Reserved %llu bytes vs used %llu bytes.",
                               (unsigned long long)supervise->task->ram_bytes,
                               (unsigned long long)tree_mem_peak_bytes(supervise->tree));
     graph_fail(supervise->graph, reason, clock_now_ms(), &supervise->actions);
+    return true;
 }
 
 static void on_ended(struct child *child)
@@ -160,7 +162,7 @@ static void on_ended(struct child *child)
     run->ended_ms = clock_wall_ms();
     CRASH_POINT("pod.process_ended");
     runlog_drain(&run->log, &supervise->logs);
-    check_memory(supervise);
+    (void)check_memory(supervise);
     graph_ended(supervise->graph, run->process, child->exit_code, child->term_signal,
                 clock_now_ms(), &supervise->actions);
     carry_out(supervise);
@@ -362,6 +364,14 @@ static void limit(struct supervise *supervise)
     };
     if (tree_new(&options, &supervise->tree, &err) < 0) {
         log_warn("running without limits error=\"%s\"", err.msg);
+        return;
+    }
+    unsigned applied = tree_limits_applied(supervise->tree);
+
+    if ((task->cpu_milli > 0 && (applied & TREE_LIMIT_CPU) == 0) ||
+        (task->ram_bytes > 0 && (applied & TREE_LIMIT_MEM) == 0)) {
+        log_warn("running without all limits cpu=%d memory=%d", (applied & TREE_LIMIT_CPU) != 0,
+                 (applied & TREE_LIMIT_MEM) != 0);
     }
 }
 
@@ -429,8 +439,9 @@ void supervise_leave(struct supervise *supervise, bool failed, const char *reaso
 
 void supervise_check_memory(struct supervise *supervise)
 {
-    check_memory(supervise);
-    carry_out(supervise);
+    if (check_memory(supervise)) {
+        carry_out(supervise); /* Else nobody is to be woken: it is asked all the time. */
+    }
 }
 
 int supervise_signal(struct supervise *supervise, const char *process, int signum, struct err *err)

@@ -512,6 +512,21 @@ def test_a_process_that_cannot_be_started_is_told_as_the_reason(home):
     assert "Argument list too long" in reason
 
 
+def test_looking_after_a_pod_tells_nothing_while_all_is_well(home):
+    with Pod(home, [process("a", "sleep 60")], options=["--usage-every-ms=20"],
+             task={"resources": {"ram_bytes": 64 << 20, "disk_bytes": 1 << 30},
+                   "health": checks(shell="echo x >> asked", interval_secs=0.1)}) as pod:
+        pod.agent.wait_state("running")
+        told, written = len(pod.agent.heard), (pod.home / "state.json").stat().st_mtime_ns
+        before = len(read(pod.sandbox / "asked").split())
+        wait_until("ten checks", lambda: len(read(pod.sandbox / "asked").split()) > before + 10)
+        pod.agent.pump()
+        assert len(pod.agent.heard) == told
+        assert (pod.home / "state.json").stat().st_mtime_ns == written
+        pod.agent.tell(type="stop", grace_ms=1000)
+        pod.end()
+
+
 # --- logs ---
 
 def logger(size, backups):
