@@ -27,11 +27,13 @@ void ending_begin(struct ending *ending, bool failed, const char *reason, uint64
     ending->deadline_ms = deadline_ms;
 }
 
-void ending_shorten(struct ending *ending, uint64_t deadline_ms)
+bool ending_shorten(struct ending *ending, uint64_t deadline_ms)
 {
-    if (deadline_ms < ending->deadline_ms) {
-        ending->deadline_ms = deadline_ms;
+    if (deadline_ms >= ending->deadline_ms) {
+        return false;
     }
+    ending->deadline_ms = deadline_ms;
+    return true;
 }
 
 uint64_t ending_rest_ms(const struct ending *ending, uint64_t now_ms)

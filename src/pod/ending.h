@@ -15,10 +15,11 @@ struct ending {
 
 void ending_fini(struct ending *ending);
 
-/* The first one decides how it ends; a later one can only make the end sooner. */
+/* The first one decides how it ends; a later one can only make the end sooner (false: it does
+ * not). */
 void ending_begin(struct ending *ending, bool failed, const char *reason, uint64_t wait_ms,
                   uint64_t deadline_ms);
-void ending_shorten(struct ending *ending, uint64_t deadline_ms);
+bool ending_shorten(struct ending *ending, uint64_t deadline_ms);
 
 uint64_t ending_rest_ms(const struct ending *ending, uint64_t now_ms);
 

@@ -436,7 +436,9 @@ static void enter(struct lifecycle *life, enum phase phase)
 
 static void end_sooner(struct lifecycle *life, uint64_t deadline_ms)
 {
-    ending_shorten(&life->ending, deadline_ms);
+    if (!ending_shorten(&life->ending, deadline_ms)) {
+        return; /* An agent that came back says again what is under way. */
+    }
     if (life->phase.state == TEARDOWN) {
         callbacks_cancel(life->callbacks);
     } else if (life->phase.state == ASKING) {

@@ -158,6 +158,22 @@ def test_an_initialize_that_takes_too_long_fails_the_pod(home, hooks):
     assert finished(pod.agent)["initialize"]["timed_out"]
 
 
+def test_a_stop_that_is_repeated_does_not_cut_tear_down(home, hooks):
+    """An agent that comes back says it again."""
+    hooks.add("tear_down", f"while [ ! -e {hooks.seen}/go ]; do sleep 0.02; done")
+    with Pod(home, [process("a", "sleep 60")], hooks=hooks.dir) as pod:
+        pod.agent.wait_state("running")
+        pod.agent.tell(type="stop", grace_ms=20000)
+        wait_until("tear_down runs", lambda: "tear_down" in hooks.order())
+        again = pod.connect()
+        again.tell(type="stop", grace_ms=60000)
+        pod.agent.tell(type="stop", grace_ms=60000)
+        time.sleep(0.5)  # It must not do anything.
+        (hooks.seen / "go").touch()
+        pod.end()
+    assert finished(pod.agent)["tear_down"]["outcome"] == "ok"
+
+
 @pytest.mark.parametrize("event", ["tear_down", "finalize"])
 def test_failures_at_the_end_are_trapped(home, hooks, event):
     hooks.add(event, "exit 1")

@@ -31,12 +31,13 @@ static void a_later_one_only_shortens(void **state)
     (void)state;
     struct ending ending = begun(1000, 100000);
 
-    ending_shorten(&ending, 200000);
+    assert_false(ending_shorten(&ending, 200000));
+    assert_false(ending_shorten(&ending, 100000));
     assert_int_equal(ending_rest_ms(&ending, 0), 100000);
-    ending_shorten(&ending, 5000);
+    assert_true(ending_shorten(&ending, 5000));
     assert_int_equal(ending_rest_ms(&ending, 0), 5000);
     assert_int_equal(ending_ask_ms(&ending, 0), 4000);
-    ending_shorten(&ending, 500);
+    assert_true(ending_shorten(&ending, 500));
     assert_int_equal(ending_ask_ms(&ending, 0), 0);
     ending_fini(&ending);
 }
