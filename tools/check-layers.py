@@ -19,7 +19,7 @@ ALLOWED = {
     "store": {"base"},
     "http": {"base"},
     "config": {"base", "model", "guest"},
-    "client": {"base", "model", "hook", "guest", "http"},
+    "client": {"base", "model", "hook", "guest", "http", "coord"},
     "cli": {"base", "model", "hook", "config", "client"},
     "rest": {"base", "model", "hook", "guest", "http", "config", "client"},
     "op": {"base", "model", "hook", "guest", "master/op_proto.h"},

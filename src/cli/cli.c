@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "client/locate.h"
 
 #include <ctype.h>
 #include <fnmatch.h>
@@ -186,6 +187,31 @@ static void close_client(struct cli *cli)
     }
 }
 
+static void on_located(struct locate *locate)
+{
+    *(bool *)locate->data = true;
+}
+
+/* Where it leads now; on this machine its socket tells. */
+static int find_leader(struct cli *cli, const struct cluster *cluster, struct err *err)
+{
+    bool done = false;
+    struct locate locate = { .data = &done };
+
+    locate_start(&locate, &cli->loop, cluster, on_located);
+    while (!done) {
+        (void)uv_run(&cli->loop, UV_RUN_ONCE);
+    }
+    CLEANUP(mem_freep) char *address = locate.address;
+
+    if (locate.err.code < 0) {
+        *err = locate.err;
+        return err_code(err);
+    }
+    clusters_set_address(cli->clusters, cluster->name, address);
+    return 0;
+}
+
 int cli_client(struct cli *cli, const char *cluster, struct client **ret_client, struct err *err)
 {
     const struct cluster *found = NULL;
@@ -195,6 +221,9 @@ int cli_client(struct cli *cli, const char *cluster, struct client **ret_client,
     }
     if (cli->client == NULL || cli->client_cluster != found) {
         close_client(cli);
+        if (found->zk != NULL && find_leader(cli, found, err) < 0) {
+            return err_code(err);
+        }
         if (client_new(&cli->loop, found, &cli->client, err) < 0) {
             return err_wrap(err, "cluster %s", cluster);
         }

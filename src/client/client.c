@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "client/netrc.h"
 
 #include <string.h>
 
@@ -38,6 +39,15 @@ static int read_token(const char *path, char **ret_token, struct err *err)
     return 0;
 }
 
+/* "http://host:port/" -> host */
+static char *host_of(const char *uri)
+{
+    const char *start = strstr(uri, "://");
+
+    start = start != NULL ? start + 3 : uri;
+    return mem_strndup(start, strcspn(start, ":/"));
+}
+
 int client_new(uv_loop_t *loop, const struct cluster *cluster, struct client **ret_client,
                struct err *err)
 {
@@ -50,6 +60,11 @@ int client_new(uv_loop_t *loop, const struct cluster *cluster, struct client **r
         !local) {
         *err = failure;
         return err_code(err);
+    }
+    if (cluster->token_file == NULL && cluster->uri != NULL) {
+        CLEANUP(mem_freep) char *host = host_of(cluster->uri);
+
+        token = netrc_password(host);
     }
     struct client *client = mem_alloc(sizeof *client);
 

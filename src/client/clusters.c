@@ -8,13 +8,17 @@
 
 #include "client/clusters.h"
 
+#include "base/buf.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/str.h"
 
 #include <string.h>
 
-enum { FILE_CAP = 4 << 20 };
+enum { FILE_CAP = 4 << 20, ZK_PORT = 2181 };
+
+/* Where davit's masters stand. */
+#define ELECTION_PATH "/davit/master"
 
 struct clusters {
     struct cluster *items;
@@ -27,6 +31,9 @@ static void cluster_fini(struct cluster *cluster)
     free(cluster->uri);
     free(cluster->socket);
     free(cluster->token_file);
+    free(cluster->zk);
+    free(cluster->zk_path);
+    free(cluster->zk_auth_file);
     free(cluster->web);
 }
 
@@ -61,6 +68,21 @@ static char *without_slash(const char *uri)
     return uri != NULL ? mem_strndup(uri, n) : NULL;
 }
 
+/* "a,b:1" and 2181 -> "a:2181,b:1" */
+static char *servers_of(const char *hosts, int64_t port)
+{
+    CLEANUP(strv_freep) char **parts = hosts != NULL ? str_split(hosts, ",") : NULL;
+    struct buf buf = { 0 };
+
+    for (char **part = parts; part != NULL && *part != NULL; part++) {
+        buf_addf(&buf, "%s%s", buf.len > 0 ? "," : "", *part);
+        if (strchr(*part, ':') == NULL) {
+            buf_addf(&buf, ":%lld", (long long)port);
+        }
+    }
+    return parts != NULL ? buf_take(&buf) : NULL;
+}
+
 static void add(struct clusters *clusters, const json_t *entry)
 {
     const char *name = json_str_or(entry, "name", NULL);
@@ -84,6 +106,9 @@ static void add(struct clusters *clusters, const json_t *entry)
         .uri = without_slash(json_str_or(entry, "scheduler_uri", NULL)),
         .socket = mem_strdup_opt(json_str_or(entry, "socket", NULL)),
         .token_file = mem_strdup_opt(json_str_or(entry, "token_file", NULL)),
+        .zk = servers_of(json_str_or(entry, "zk", NULL), json_int_or(entry, "zk_port", ZK_PORT)),
+        .zk_path = without_slash(json_str_or(entry, "scheduler_zk_path", ELECTION_PATH)),
+        .zk_auth_file = mem_strdup_opt(json_str_or(entry, "zk_auth_file", NULL)),
         .web = without_slash(
             json_str_or(entry, "proxy_url", json_str_or(entry, "scheduler_uri", NULL))),
     };
@@ -160,6 +185,21 @@ int clusters_load(struct clusters **ret_clusters, struct err *err)
     return 0;
 }
 
+void clusters_set_address(struct clusters *clusters, const char *name, const char *address)
+{
+    for (size_t i = 0; i < clusters->n; i++) {
+        struct cluster *cluster = &clusters->items[i];
+
+        if (strcmp(cluster->name, name) == 0) {
+            free(cluster->uri);
+            cluster->uri = str_printf("http://%s", address);
+            if (cluster->web == NULL) {
+                cluster->web = mem_strdup(cluster->uri);
+            }
+        }
+    }
+}
+
 int clusters_find(const struct clusters *clusters, const char *name,
                   const struct cluster **ret_cluster, struct err *err)
 {
@@ -169,7 +209,7 @@ int clusters_find(const struct clusters *clusters, const char *name,
         if (strcmp(cluster->name, name) != 0) {
             continue;
         }
-        if (cluster->uri == NULL && cluster->socket == NULL) {
+        if (cluster->uri == NULL && cluster->socket == NULL && cluster->zk == NULL) {
             return err_set(err, ERR_CONFIG, "\"%s\" does not specify zk or scheduler_uri", name);
         }
         *ret_cluster = cluster;

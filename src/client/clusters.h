@@ -9,10 +9,13 @@
 /* One entry of clusters.json: where a cluster's master is. */
 struct cluster {
     char *name;
-    char *uri;        /* "http://host:port", no slash at the end */
-    char *socket;     /* Unix socket of a master on this machine, or NULL */
-    char *token_file; /* or NULL */
-    char *web;        /* What URLs printed for people start with: proxy_url, else uri */
+    char *uri;          /* "http://host:port", no slash at the end */
+    char *socket;       /* Unix socket of a master on this machine, or NULL */
+    char *token_file;   /* or NULL */
+    char *zk;           /* "host:port,host:port" of its ZooKeeper, or NULL: uri says where it is */
+    char *zk_path;      /* Where its masters stand for election there */
+    char *zk_auth_file; /* "user:password" for it, or NULL */
+    char *web;          /* What URLs printed for people start with: proxy_url, else uri */
 };
 
 struct clusters;
@@ -28,6 +31,9 @@ struct clusters;
 int clusters_load(struct clusters **ret_clusters, struct err *err);
 void clusters_free(struct clusters *clusters);
 DEFINE_FREEP(struct clusters, clusters_free)
+
+/* The uri of a cluster with zk, once its leader was found at "host:port". */
+void clusters_set_address(struct clusters *clusters, const char *name, const char *address);
 
 size_t clusters_count(const struct clusters *clusters);
 const struct cluster *clusters_at(const struct clusters *clusters, size_t index);

@@ -6,7 +6,9 @@ import socketserver
 import threading
 
 import pytest
+from kazoo.client import KazooClient
 
+from servers import DavitStore
 from test_cli import davit
 
 TOKEN = "0123456789abcdef"
@@ -67,3 +69,81 @@ def test_from_the_socket_of_one_to_the_port_of_another(tmp_path, monkeypatch, pr
         assert (done.returncode, done.stdout) == (0, "one/a/b/c\n"), done.stderr
     else:
         assert done.returncode == 30 and "token" in done.stderr
+
+
+# --- by ZooKeeper ------------------------------------------------------------------------------
+
+ROLE = b'{"serviceEndpoint": {"host": "127.0.0.1", "port": %d}, "additionalEndpoints": {}, "status": "ALIVE"}'
+
+
+@pytest.fixture
+def zk(tmp_path):
+    server = DavitStore(tmp_path / "zk").start()
+    client = KazooClient(server.address)
+    client.start(10)
+    yield server, client
+    client.stop()
+    client.close()
+    assert server.stop() == 0
+
+
+@pytest.fixture
+def leader():
+    server = serve(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Leader))
+    yield server.server_port
+    server.shutdown()
+    server.server_close()
+
+
+def by_zk(tmp_path, server, **more):
+    (tmp_path / "token").write_text(TOKEN + "\n")
+    (tmp_path / "clusters.json").write_text(json.dumps([{
+        "name": "one", "zk": "127.0.0.1", "zk_port": server.port, "proxy_url": "http://shown/",
+        "token_file": str(tmp_path / "token"), **more}]))
+    return davit("job", "list", "one", env={"AURORA_CONFIG_ROOT": str(tmp_path)}, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("node, more", [
+    (b'{"address": "127.0.0.1:%d", "socket": "/nonexistent"}', {}),
+    (ROLE, {"scheduler_zk_path": "/aurora/scheduler"})], ids=["davit", "aurora"])
+def test_the_first_candidate_of_its_zookeeper_leads(tmp_path, zk, leader, node, more):
+    server, client = zk
+    path = more.get("scheduler_zk_path", "/davit/master")
+    client.create(f"{path}/one-0000000007", node % leader, makepath=True)
+    client.create(f"{path}/two-0000000009", node % 1)
+    done = by_zk(tmp_path, server, **more)
+    assert (done.returncode, done.stdout) == (0, "one/a/b/c\n"), done.stderr
+
+
+def test_a_list_of_servers_and_one_that_is_down(tmp_path, zk, leader):
+    server, client = zk
+    client.create("/davit/master/one-0000000007", b'{"address": "127.0.0.1:%d"}' % leader, makepath=True)
+    assert by_zk(tmp_path, server, zk=f"127.0.0.1:1,127.0.0.1:{server.port}").returncode == 0
+
+
+def test_nobody_leads(tmp_path, zk):
+    server, _ = zk
+    done = by_zk(tmp_path, server, scheduler_zk_path="/nobody")
+    assert done.returncode == 9
+    assert done.stderr == ("cluster one: no leading scheduler was found under /nobody of ZooKeeper at "
+                           f"127.0.0.1:{server.port}\n")
+
+
+# --- the token in ~/.netrc ---------------------------------------------------------------------
+
+@pytest.mark.parametrize("text, mode, status", [
+    ("machine 127.0.0.1 login me password %s\n" % TOKEN, 0o600, 0),
+    ("machine other login me password x\n\nmacdef init\nmachine 127.0.0.1 password y\n\n"
+     "machine 127.0.0.1\n\tlogin password\n\tpassword %s" % TOKEN, 0o600, 0),
+    ("machine other password x\ndefault password %s" % TOKEN, 0o600, 0),
+    ("machine other password %s" % TOKEN, 0o600, 30),
+    ("machine 127.0.0.1 password", 0o600, 30),
+    ("machine 127.0.0.1 login me password %s\n" % TOKEN, 0o644, 30)])
+def test_the_token_in_netrc(tmp_path, leader, text, mode, status):
+    (tmp_path / ".netrc").write_text(text)
+    (tmp_path / ".netrc").chmod(mode)
+    (tmp_path / "clusters.json").write_text(json.dumps(
+        [{"name": "one", "scheduler_uri": f"http://127.0.0.1:{leader}/"}]))
+    done = davit("job", "list", "one", env={"AURORA_CONFIG_ROOT": str(tmp_path), "HOME": str(tmp_path)})
+    assert done.returncode == status, done.stderr
+    assert ("others may read it" in done.stderr) == (mode != 0o600)
