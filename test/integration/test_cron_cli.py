@@ -56,6 +56,9 @@ def test_a_job_is_scheduled_shown_and_fires(cluster):
         "2027-03-28T03:00:00+02:00  2027-03-28T01:00:00Z",
         "2027-03-29T02:30:00+02:00  2027-03-29T00:30:00Z"]
     assert cluster.davit("cron", "list", "devcluster").stdout == f"{key}\t 30 2 * * *\n"
+    # A job like others before its first launch.
+    assert cluster.davit("job", "list", "devcluster").stdout == f"{key}\n"
+    assert cluster.davit("job", "list", f"devcluster/{USER}x").stdout == ""
     # Scheduled again, it is replaced.
     cluster.davit("cron", "schedule", key, cluster.file, "--timezone", "UTC")
     assert cluster.api("GET", f"/v1/cron/{key}")["timezone"] == "UTC"

@@ -20,13 +20,15 @@ def blocks(text):
 
 
 def commands():
-    """The davit command lines of README, with comments gone."""
+    """(davit command line without its comment, the status that the comment names) of README."""
     found = []
     for block in blocks((ROOT / "README.md").read_text()):
         for line in block.splitlines():
-            line = line.split(" #")[0].strip()
+            line, _, comment = line.partition(" #")
             if line.startswith("./dev run davit "):
-                found.append(line.removeprefix("./dev run ").replace("$USER", USER))
+                status = re.search(r"\bexit (\d+)", comment)
+                found.append((line.strip().removeprefix("./dev run ").replace("$USER", USER),
+                              int(status[1]) if status else 0))
     return found
 
 
@@ -41,10 +43,10 @@ def test_readme_names_the_two_commands():
 
 def test_commands_of_the_readme(tmp_path):
     lines = commands()
-    assert len(lines) >= 5 and lines[0] == "davit up"
-    with Cluster(tmp_path / "up") as cluster:
+    assert len(lines) >= 15 and lines[0] == ("davit up --nodes 2", 0)
+    with Cluster(tmp_path / "up", nodes=2) as cluster:
         followers = []
-        for line in lines[1:]:
+        for line, status in lines[1:]:
             words = [str(build_dir() / "src/cli/davit"), *shlex.split(line)[1:]]
             if "--follow" in words:
                 followers.append(subprocess.Popen(words, cwd=ROOT, env=cluster.env, text=True,
@@ -53,7 +55,7 @@ def test_commands_of_the_readme(tmp_path):
                 continue
             done = subprocess.run(words, cwd=ROOT, env=cluster.env, text=True, timeout=90,
                                   capture_output=True, stdin=subprocess.DEVNULL)
-            assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}\n{cluster.logs()}"
+            assert done.returncode == status, f"{line}\n{done.stdout}{done.stderr}\n{cluster.logs()}"
         for follower in followers:
             follower.stdout.read()
             assert follower.wait(60) == 0
@@ -63,7 +65,7 @@ def test_verbs_of_the_documents_exist():
     """Each `davit NOUN VERB` in a document is one of the table."""
     table = subprocess.check_output([build_dir() / "src/cli/davit", "--help"], text=True)
     for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
-        for noun, verb in re.findall(r"`davit (job|op|hook|node|task|config) (\w+)", path.read_text()):
+        for noun, verb in re.findall(r"`davit (job|op|hook|node|task|config|update|cron|quota|sla) (\w+)", path.read_text()):
             assert re.search(rf"\b{noun} {verb}\b", table), f"{path.name}: davit {noun} {verb}"
 
 

@@ -244,7 +244,7 @@ static void show(const struct draining *draining, const struct progress *progres
              draining->call->n_operands, progress->left,
              progress->left == 1 ? "instance" : "instances");
     if (progress->waiting > 0) {
-        buf_addf(&text, ", %" PRId64 " wait for the SLA of their jobs", progress->waiting);
+        buf_addf(&text, ", %" PRId64 " wait for an SLA", progress->waiting);
     }
     if (progress->asking > 0) {
         buf_addf(&text, ", %" PRId64 " for a coordinator", progress->asking);
