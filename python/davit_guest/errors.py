@@ -4,6 +4,9 @@
 from pystachio.config import Config
 
 
+MAX_TEXT = 10000  # Of an error; nobody reads more, and the channel's lines have a cap.
+
+
 class GuestError(Exception):
     """An answer to the caller: message, what kind, and where in which file."""
 
@@ -55,6 +58,8 @@ def text_of(error):
         text = ""  # Its own __str__ is broken.
     if isinstance(error, (KeyError, AssertionError, StopIteration)) or not text.strip():
         text = "%s: %s" % (type(error).__name__, text) if text.strip() else type(error).__name__
+    if len(text) > MAX_TEXT:
+        text = text[:MAX_TEXT] + "..."
     return " ".join(text.split("\n")) if "\n" in text else text
 
 

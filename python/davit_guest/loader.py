@@ -51,9 +51,12 @@ class LoadedConfig:
         except Config.NotFound:
             raise GuestError("[Errno 2] No such file or directory: '%s'" % path) from None
         except SystemExit as e:
+            # Not with 0, which would say that what was asked for is done.
             raise GuestError("%s called exit" % (path or name), kind="exit",
-                             exit=exit_code(e)) from None
-        except Exception as e:
+                             exit=exit_code(e) or None) from None
+        except KeyboardInterrupt:
+            raise
+        except BaseException as e:
             raise self._placed(e) from e
         return environment
 

@@ -37,6 +37,9 @@ class Compiler:
 
     def __call__(self, source, name):
         data = source.encode("utf-8") if isinstance(source, str) else source
+        if b"\0" in data:  # In some versions of Python a ValueError that names no file.
+            raise SyntaxError("source code string cannot contain null bytes",
+                              (name, data[:data.index(b"\0")].count(b"\n") + 1, None, None))
         try:
             code = compile(source, name, "exec", dont_inherit=True)
             if not self._rewrite or not _uses(data, source, name):

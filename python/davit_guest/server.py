@@ -17,6 +17,7 @@ from .errors import GuestError, named
 PROTOCOL = "davit-guest"
 VERSION = 1
 MAX_LINE = 16 * 1024 * 1024
+HIGH_FD = 1000
 
 
 class Session:
@@ -172,9 +173,12 @@ def answer_to(session, message):
         return error_answer(-32007, "interrupted", {"kind": "exit", "exit": 130})
     except SystemExit as e:
         from .loader import exit_code
-        return error_answer(-32018, "exit", {"kind": "exit", "exit": exit_code(e)})
+        return error_answer(GuestError.CONFIG, "the configuration called exit",
+                            {"kind": "exit", "exit": exit_code(e) or None})
     except BaseException as e:  # User code may raise anything; the channel stays.
-        return error_answer(-32603, named(e))
+        # Evaluating runs the file's code in many places: its objects may do anything, too.
+        return error_answer(GuestError.CONFIG if message["method"].startswith("config.") else
+                            -32603, named(e))
 
 
 def flush_output():
@@ -248,8 +252,14 @@ def channel():
         raise SystemExit("davit_guest is started by davit programs (DAVIT_GUEST_FD is not set)")
     posix.unsetenv(b"DAVIT_GUEST_FD")
     fd = int(number)
-    posix.set_inheritable(fd, False)
-    return fd
+    try:
+        # Out of the way of files that close or reuse the low numbers.
+        high = posix.dup2(fd, HIGH_FD, inheritable=False)
+        posix.close(fd)
+        return high
+    except OSError:  # A limit below it.
+        posix.set_inheritable(fd, False)
+        return fd
 
 
 def main():
@@ -261,5 +271,7 @@ def main():
         status = 130
     except (BrokenPipeError, ConnectionResetError):
         status = 0
+    except OSError:  # The file closed the channel.
+        status = 1
     flush_output()
     posix._exit(status)

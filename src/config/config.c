@@ -35,6 +35,7 @@ struct config {
     unsigned owners;
     bool loaded, strict;
     uint64_t timeout_ms;
+    bool greeted; /* The guest has answered: what goes wrong now is the file's doing. */
     json_t *jobs;
     json_t *warnings;
     json_t *hook_names;
@@ -176,6 +177,7 @@ static void wait_for_end(struct config *config)
     uv_run(&config->loop, UV_RUN_NOWAIT);
 }
 
+/* Once it runs, a guest that ends or garbles its channel was made to by the file. */
 static int fail_without_answer(struct config *config, const struct ask *ask, uint64_t timeout_ms,
                                const char *doing, struct err *err)
 {
@@ -193,6 +195,9 @@ static int fail_without_answer(struct config *config, const struct ask *ask, uin
                                                               : "closed its channel"));
     } else {
         set_message(config, str_printf("%s %s: %s", doing, config->name, ask->err.msg));
+    }
+    if (config->greeted && code != ERR_TIMEOUT && code != ERR_CANCELED) {
+        code = ERR_CONFIG;
     }
     return err_set(err, code, "%s", config->message);
 }
@@ -289,6 +294,50 @@ static int parse_binds(struct config *config, const char *const *binds, json_t *
     return 0;
 }
 
+/* A file that finds the channel can answer in the guest's place: nothing in an answer is sure. */
+static int need_texts(struct config *config, const json_t *answer, const char *key,
+                      json_t **ret_texts, struct err *err)
+{
+    json_t *texts = json_object_get(answer, key);
+    const json_t *each;
+    size_t i;
+    bool good = json_is_array(texts);
+
+    json_array_foreach(texts, i, each)
+    {
+        good = good && json_is_string(each);
+    }
+    if (!good) {
+        set_message(config, str_printf("evaluating %s: the answer has no texts as '%s'",
+                                       config->name, key));
+        return err_set(err, ERR_CONFIG, "%s", config->message);
+    }
+    *ret_texts = json_incref(texts);
+    return 0;
+}
+
+/* The same of one job. */
+static int need_job(struct config *config, const json_t *answer, struct err *err)
+{
+    static const char *const lists[] = { "ports", "unbound", "warnings" };
+    const char *key = NULL;
+    json_t *job = NULL;
+
+    if (json_need_str(answer, "key", &key, err) < 0 ||
+        json_need_obj(answer, "job", &job, err) < 0) {
+        set_message(config, str_printf("evaluating %s: %s", config->name, err->msg));
+        return err_set(err, ERR_CONFIG, "%s", config->message);
+    }
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        CLEANUP(json_freep) json_t *texts = NULL;
+
+        if (need_texts(config, answer, lists[i], &texts, err) < 0) {
+            return err_code(err);
+        }
+    }
+    return 0;
+}
+
 static int load(struct config *config, const char *path, const char *name, const char *text,
                 const struct config_options *options, struct err *err)
 {
@@ -302,6 +351,7 @@ static int load(struct config *config, const char *path, const char *name, const
     if (parse_binds(config, options->binds, &binds, err) < 0 || start(config, err) < 0) {
         return err_code(err);
     }
+    config->greeted = true;
     params = json_object();
     json_put_str(params, "path", path);
     json_put_str(params, "name", name);
@@ -312,12 +362,12 @@ static int load(struct config *config, const char *path, const char *name, const
     json_put_bool(params, "python2", !options->no_python2);
     json_put_bool(params, "verbose", options->verbose);
     if (ask_guest(config, "config.load", params, config->timeout_ms, "evaluating", &answer, err) <
-        0) {
+            0 ||
+        need_texts(config, answer, "jobs", &config->jobs, err) < 0 ||
+        need_texts(config, answer, "hooks", &config->hook_names, err) < 0 ||
+        need_texts(config, answer, "warnings", &config->warnings, err) < 0) {
         return err_code(err);
     }
-    config->jobs = json_incref(json_object_get(answer, "jobs"));
-    config->hook_names = json_incref(json_object_get(answer, "hooks"));
-    config->warnings = json_incref(json_object_get(answer, "warnings"));
     return 0;
 }
 
@@ -335,24 +385,36 @@ int config_load_text(struct config *config, const char *name, const char *text,
 
 int config_select(struct config *config, const char *key, json_t **ret_selected, struct err *err)
 {
+    CLEANUP(json_freep) json_t *selected = NULL;
     json_t *params = json_object();
 
     json_put_str(params, "key", key);
-    return ask_guest(config, "config.select", params, config->timeout_ms, "evaluating",
-                     ret_selected, err);
+    if (ask_guest(config, "config.select", params, config->timeout_ms, "evaluating", &selected,
+                  err) < 0 ||
+        need_job(config, selected, err) < 0) {
+        return err_code(err);
+    }
+    *ret_selected = TAKE(selected);
+    return 0;
 }
 
 int config_dump(struct config *config, const char *key, int64_t instance, json_t **ret_dump,
                 struct err *err)
 {
+    CLEANUP(json_freep) json_t *answer = NULL;
     json_t *params = json_object();
 
     json_put_str(params, "key", key);
     if (instance >= 0) {
         json_put_int(params, "instance", instance);
     }
-    return ask_guest(config, "config.dump", params, config->timeout_ms, "evaluating", ret_dump,
-                     err);
+    if (ask_guest(config, "config.dump", params, config->timeout_ms, "evaluating", &answer, err) <
+            0 ||
+        need_job(config, answer, err) < 0) {
+        return err_code(err);
+    }
+    *ret_dump = TAKE(answer);
+    return 0;
 }
 
 int config_lint(struct config *config, json_t **ret_findings, struct err *err)

@@ -52,7 +52,7 @@ int config_command(struct config *config, json_t *params_take, json_t **ret_resu
 
 /* Evaluate a file, or text under a name for messages; once per config.  What the file
  * prints goes to our stdout.  ERR_CONFIG with one line: the words of the Aurora client,
- * and "(file, line N)" where known; ERR_TIMEOUT, ERR_EOF (the guest died), ERR_CANCELED
+ * and "(file, line N)" where known, or that the file ended Python; ERR_TIMEOUT, ERR_CANCELED
  * (Ctrl-C), ERR_USAGE (a bad bind). */
 int config_load(struct config *config, const char *path, const struct config_options *options,
                 struct err *err);

@@ -103,13 +103,18 @@ def test_python_3_costs_no_lib2to3():
     assert out.stdout == "False\n"
 
 
-@pytest.mark.parametrize("text", ["a = {\n", "def f(:\n", "a = 'x\n", "\x00"])
+@pytest.mark.parametrize("text", ["a = {\n", "def f(:\n", "a = 'x\n"])
 def test_what_neither_reads_keeps_python_3s_words(text):
     with pytest.raises((SyntaxError, ValueError)) as refused:
         run(text)
     with pytest.raises((SyntaxError, ValueError)) as plain:
         compile(text, "f.aurora", "exec")
     assert str(refused.value) == str(plain.value)
+
+
+def test_a_nul_is_told_with_its_line():
+    with pytest.raises(SyntaxError, match=r"cannot contain null bytes \(f.aurora, line 2\)"):
+        run("a = 1\n\x00\n")
 
 
 def test_a_coding_line_is_obeyed():

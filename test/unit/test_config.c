@@ -130,7 +130,7 @@ static void endless_file_ends_at_its_deadline(void **state)
     assert_int_equal(config_load_text(config, "f", "while True: pass\n", &options, &err),
                      ERR_TIMEOUT);
     assert_non_null(strstr(err.msg, "evaluating f took longer than"));
-    assert_int_equal(config_select(config, NULL, &selected, &err), ERR_EOF);
+    assert_int_equal(config_select(config, NULL, &selected, &err), ERR_CONFIG);
 }
 
 static void dead_guest_is_told_with_its_signal(void **state)
@@ -139,7 +139,7 @@ static void dead_guest_is_told_with_its_signal(void **state)
     struct err err;
 
     (void)state;
-    assert_int_equal(load(config, "import os\nos.kill(os.getpid(), 9)\n", &err), ERR_EOF);
+    assert_int_equal(load(config, "import os\nos.kill(os.getpid(), 9)\n", &err), ERR_CONFIG);
     assert_string_equal(err.msg, "evaluating f.aurora: the Python process was killed by signal 9");
 }
 
