@@ -47,7 +47,7 @@ class Compiler:
             refused = None
         except SyntaxError as e:
             refused = e
-        text, line, spelling = _translate(data)
+        text, line, spelling = _translate(data, None if refused is None else refused.lineno)
         if text is None or line is None:
             if refused is not None:
                 raise refused
@@ -138,8 +138,9 @@ def _made_a_list(node):
 
 # --- translating -------------------------------------------------------------
 
-def _translate(data):
-    """(text in Python 3, first line that differs, that line); text None when it cannot be read."""
+def _translate(data, refused_line):
+    """(text in Python 3, number of a line that differs, that line); text None when it cannot be
+    read.  The line is the one that Python 3 refused, else the first that differs."""
     import io
     import warnings
 
@@ -155,7 +156,7 @@ def _translate(data):
     for print_is_function in (False, True):
         result = _refactor(wanted, print_is_function)
         if result is not None:
-            line, spelling = _first_difference(text, result)
+            line, spelling = _difference(text, result, refused_line)
             return result, line, spelling
     return None, None, None
 
@@ -224,10 +225,11 @@ def _spaces(text, tokenize):
     return "\n".join(lines)
 
 
-def _first_difference(before, after):
+def _difference(before, after, wanted_line):
+    found = {}
     for at, (old, new) in enumerate(zip(before.split("\n"), after.split("\n"))):
         if old != new:
-            if old.expandtabs(8) == new:
-                return at + 1, "indentation by spaces only"
-            return at + 1, new.strip()
-    return None, None
+            found[at + 1] = "indentation by spaces only" if old.expandtabs(8) == new \
+                else new.strip()
+    line = wanted_line if wanted_line in found else min(found, default=None)
+    return line, found.get(line)

@@ -69,6 +69,23 @@ def test_verbs_of_the_documents_exist():
             assert re.search(rf"\b{noun} {verb}\b", table), f"{path.name}: davit {noun} {verb}"
 
 
+def test_files_and_commands_of_the_page_on_aurora_files(tmp_path):
+    """Each file of the page is written, each command run there, and answers as it says."""
+    text = (ROOT / "docs" / "aurora-files.md").read_text()
+    env = {**os.environ, "DAVIT_PYTHONPATH": str(ROOT / "python"), "HOME": str(tmp_path),
+           "PATH": f"{build_dir()}/src/cli:/usr/bin:/bin"}
+    for name, body in re.findall(r"^`(\w+\.aurora)`:\n\n```python\n(.*?)^```", text, re.S | re.M):
+        (tmp_path / name).write_text(body)
+    told = "".join(re.findall(r"^```console\n(.*?)^```", text, re.S | re.M))
+    steps = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", told, re.M)
+    assert len(steps) >= 6
+    for command, answer in steps:
+        done = subprocess.run(command, shell=True, cwd=tmp_path, env=env, text=True, timeout=30,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT)
+        assert done.stdout == answer, command
+
+
 def test_the_demo(tmp_path):
     env = {**os.environ, "DAVIT_PYTHONPATH": str(ROOT / "python"), "TMPDIR": str(tmp_path),
            "PATH": f"{build_dir()}/src/cli:/usr/bin:/bin:/usr/sbin:/sbin"}
