@@ -61,8 +61,8 @@ static int teardown(void **state)
 }
 
 /* Takes policy. */
-static struct state_job *create(struct world *world, const char *name, int instances,
-                                const char *tier, const char *member, json_t *policy)
+static struct job *config_of(const char *name, int instances, const char *tier, const char *member,
+                             json_t *policy)
 {
     CLEANUP(json_freep)
     json_t *doc =
@@ -77,7 +77,15 @@ static struct state_job *create(struct world *world, const char *name, int insta
         json_put_take(doc, member, policy);
     }
     assert_int_equal(job_decode(doc, &job, &err), 0);
-    return steer_create_take(world->steer, job, "me", "op");
+    return job;
+}
+
+/* Takes policy. */
+static struct state_job *create(struct world *world, const char *name, int instances,
+                                const char *tier, const char *member, json_t *policy)
+{
+    return steer_create_take(world->steer, config_of(name, instances, tier, member, policy), "me",
+                             "op");
 }
 
 /* What the scheduler and an agent would do of one task. */
@@ -186,6 +194,30 @@ static void the_operators_default_holds_large_jobs_back(void **state)
     left = look(world, "a", 0);
     assert_int_equal(left.leaving, 2);
     assert_int_equal(left.waiting, 0);
+}
+
+/* An update is taking the tier away: the new runs go at once, from both nodes, and those of before
+ * are held by what that leaves up. */
+static void what_nothing_holds_goes_first_and_counts_as_gone(void **state)
+{
+    struct world *world = *state;
+    struct state_job *job = create(world, "x", 20, "preferred", NULL, NULL);
+    struct state_config *config =
+        state_config_add_take(job, config_of("x", 24, "preemptible", NULL, NULL));
+
+    run_all(world, job);
+    for (int i = 20; i < 24; i++) {
+        run(world, steer_add_instance(world->steer, job, config, i, "op"),
+            node(world, i < 22 ? "a" : "b"));
+    }
+    drain(world, "a");
+    drain(world, "b");
+    drain_node_unheld(world->steer, node(world, "a"), clock_wall_ms());
+    drain_node_unheld(world->steer, node(world, "b"), clock_wall_ms());
+    assert_int_equal(job->counts[TASK_DRAINING], 4); /* 20 of 24 are not 90 %. */
+    assert_int_equal(look(world, "a", 0).waiting, 4);
+    assert_int_equal(look(world, "b", 0).waiting, 4);
+    assert_int_equal(job->counts[TASK_RUNNING], 20);
 }
 
 static void an_instance_must_be_up_for_the_policys_duration(void **state)
@@ -404,6 +436,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(small_jobs_move_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(the_operators_default_holds_large_jobs_back, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(what_nothing_holds_goes_first_and_counts_as_gone, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(an_instance_must_be_up_for_the_policys_duration, setup,
                                         teardown),

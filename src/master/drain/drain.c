@@ -56,12 +56,11 @@ static void on_granted(const char *task_id, void *data)
     drain_granted(drain->options.state, drain->options.steer, task_id);
 }
 
-static void look_at_node(struct drain *drain, struct state_node *node)
+static void look_at_node(struct drain *drain, struct state_node *node, uint64_t now_ms)
 {
     struct drain_left left;
 
-    drain_node(drain->options.state, drain->options.steer, node, clock_wall_ms(), on_ask, drain,
-               &left);
+    drain_node(drain->options.state, drain->options.steer, node, now_ms, on_ask, drain, &left);
     if (left.waiting != node->drain_waiting || left.asking != node->drain_asking) {
         node->drain_waiting = left.waiting;
         node->drain_asking = left.asking;
@@ -72,12 +71,18 @@ static void look_at_node(struct drain *drain, struct state_node *node)
 static void on_timer(uv_timer_t *timer)
 {
     struct drain *drain = timer->data;
+    uint64_t now_ms = clock_wall_ms();
     struct state_node *node;
     bool any = false;
 
     for (node = state_nodes(drain->options.state); node != NULL; node = node->hh.next) {
         if (is_draining(node)) {
-            look_at_node(drain, node);
+            drain_node_unheld(drain->options.steer, node, now_ms);
+        }
+    }
+    for (node = state_nodes(drain->options.state); node != NULL; node = node->hh.next) {
+        if (is_draining(node)) {
+            look_at_node(drain, node, now_ms);
             any = any || is_draining(node);
         }
     }

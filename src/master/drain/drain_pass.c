@@ -6,8 +6,10 @@
  *
  * Each look asks every task that may go to go: DRAINING, ended by its agent, and a new run
  * PENDING, which is placed elsewhere because this node takes none.  Whether one may go
- * is sla_rule.c's to say; behind the deadline all may.  Nothing is remembered between looks
- * but what the store has, so that another leader goes on where this one was.
+ * is sla_rule.c's to say; behind the deadline all may.  Those that nothing holds are asked first,
+ * on all nodes: else a task of the same job could be let go because they are still up.  Nothing is
+ * remembered between looks but what the store has, so that another leader goes on where this one
+ * was.
  */
 #include "master/drain/drain_pass.h"
 
@@ -101,6 +103,22 @@ static void look_at(struct steer *steer, struct state_task *task, const struct d
             ask(task, plan->deadline_ms, data);
         }
         break;
+    }
+}
+
+void drain_node_unheld(struct steer *steer, struct state_node *node, uint64_t now_ms)
+{
+    struct drain_plan plan;
+    struct state_task *task;
+    struct state_task *next;
+
+    drain_plan_read(node->drain, &plan);
+    DL_FOREACH_SAFE2(node->tasks, task, next, node_next)
+    {
+        if (task_state_allows(task->t.status, TASK_DRAINING) &&
+            (now_ms >= plan.deadline_ms || !sla_task_is_held(task, &plan.fallback))) {
+            steer_drain(steer, task);
+        }
     }
 }
 

@@ -33,6 +33,10 @@ struct drain_left {
     size_t asking;  /* For their coordinators. */
 };
 
+/* The first half of a look, for every node that is being drained before any has its second: asks to
+ * go what goes whatever else is up, so that the second counts it as gone. */
+void drain_node_unheld(struct steer *steer, struct state_node *node, uint64_t now_ms);
+
 /* One look at a node whose mode is draining: asks to go what may, and when nothing is left makes it
  * drained.  No loop and no clock of its own.  now_ms: wall clock.  ask NULL: nobody is asked. */
 void drain_node(struct state *state, struct steer *steer, struct state_node *node, uint64_t now_ms,

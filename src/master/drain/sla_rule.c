@@ -2,7 +2,8 @@
 /* sla_rule: may an instance be taken away now?
  *
  * Pure.  What is being taken away already is not RUNNING, so that the next question counts
- * it as down: asking one task after the other never takes too many.
+ * it as down: asking one task after the other never takes too many.  One job may have tasks that
+ * a policy holds and others that none does, while an update changes its tier or its policy.
  */
 #include "master/drain/sla_rule.h"
 
@@ -30,11 +31,16 @@ static size_t required(const struct sla_policy *policy, size_t active)
     return wanted < (double)(active - 1) ? (size_t)wanted : active - 1;
 }
 
+static bool is_held(const struct sla_policy *policy, bool production)
+{
+    return policy != NULL && policy->kind != SLA_NONE && production;
+}
+
 enum sla_verdict sla_may_remove(const struct sla_question *question)
 {
     const struct sla_policy *policy = question->policy;
 
-    if (policy == NULL || policy->kind == SLA_NONE || !question->production) {
+    if (!is_held(policy, question->production)) {
         return SLA_MAY;
     }
     if (policy->kind == SLA_COORDINATOR) {
@@ -70,4 +76,11 @@ enum sla_verdict sla_task_may_go(const struct state_task *task, const struct sla
         }
     }
     return sla_may_remove(&question);
+}
+
+bool sla_task_is_held(const struct state_task *task, const struct sla_policy *fallback)
+{
+    const struct job *job = task->config->job;
+
+    return is_held(sla_effective_policy(&job->sla, fallback), job->is_production);
 }

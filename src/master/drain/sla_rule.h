@@ -34,3 +34,6 @@ enum sla_verdict sla_may_remove(const struct sla_question *question);
 /* The same about a task of the state: counts its job's tasks.  now_ms: wall clock. */
 enum sla_verdict sla_task_may_go(const struct state_task *task, const struct sla_policy *fallback,
                                  uint64_t now_ms);
+
+/* Has a policy anything to say about the task?  If not, it may go whatever else is up. */
+bool sla_task_is_held(const struct state_task *task, const struct sla_policy *fallback);
