@@ -23,7 +23,12 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { PROGRESS_EVERY_MS = 10000, INSTANCES_MAX = 100000 };
+enum {
+    PROGRESS_EVERY_MS = 10000,
+    INSTANCES_MAX = 100000,
+    AGAIN_FOR_MS = 10000,
+    AGAIN_EVERY_MS = 500
+};
 
 static bool valid_part(const char *part, bool globs)
 {
@@ -301,8 +306,8 @@ static void on_called(struct client_call *call)
     wait->err = call->err;
 }
 
-int cli_request(struct cli *cli, struct client *client, const char *method, const char *path,
-                const json_t *body, json_t **ret_result, struct err *err)
+int cli_request_once(struct cli *cli, struct client *client, const char *method, const char *path,
+                     const json_t *body, json_t **ret_result, struct err *err)
 {
     struct wait wait = { 0 };
     struct client_call call = { .data = &wait, .timeout_ms = 90000 };
@@ -340,6 +345,27 @@ void cli_pause(struct cli *cli, uint64_t ms)
     }
     uv_close((uv_handle_t *)&timer, NULL);
     (void)uv_run(&cli->loop, UV_RUN_NOWAIT);
+}
+
+int cli_request(struct cli *cli, struct client *client, const char *method, const char *path,
+                const json_t *body, json_t **ret_result, struct err *err)
+{
+    uint64_t end_ms = clock_now_ms() + AGAIN_FOR_MS;
+
+    for (;;) {
+        struct err now = { 0 };
+        int rv = cli_request_once(cli, client, method, path, body, ret_result, &now);
+        bool passing = now.code == ERR_NOTLEADER || now.code == ERR_EOF;
+
+        if (rv == 0) {
+            return 0;
+        }
+        if (!passing || strcmp(method, "GET") != 0 || clock_now_ms() >= end_ms) {
+            *err = now;
+            return err_code(err);
+        }
+        cli_pause(cli, AGAIN_EVERY_MS);
+    }
 }
 
 int cli_request_list(struct cli *cli, struct client *client, const char *path, json_t **ret_items,

@@ -55,9 +55,15 @@ int cli_default_client(struct cli *cli, const char *asked, struct client **ret_c
  * without globs is itself, known or not. */
 int cli_clusters_matching(struct cli *cli, const char *glob, char ***ret_names, struct err *err);
 
-/* One call, waited for on the loop.  ret_result (may be NULL) is the caller's. */
+/* One call, waited for on the loop.  ret_result (may be NULL) is the caller's.  A GET is
+ * repeated for 10 s while no master leads, or when its connection broke: that is a change of
+ * masters.  One that refuses connections is told at once. */
 int cli_request(struct cli *cli, struct client *client, const char *method, const char *path,
                 const json_t *body, json_t **ret_result, struct err *err);
+
+/* The same, never repeated. */
+int cli_request_once(struct cli *cli, struct client *client, const char *method, const char *path,
+                     const json_t *body, json_t **ret_result, struct err *err);
 
 /* Waits so long, on the loop. */
 void cli_pause(struct cli *cli, uint64_t ms);

@@ -45,7 +45,7 @@ int operation_request(struct cli *cli, struct client *client, const char *method
     for (int attempt = 1;; attempt++) {
         struct err now = { 0 };
 
-        if (cli_request(cli, client, method, path, body, ret_result, &now) == 0) {
+        if (cli_request_once(cli, client, method, path, body, ret_result, &now) == 0) {
             return 0;
         }
         bool passing =

@@ -197,3 +197,22 @@ def test_bash_completion(tmp_path):
 def test_no_color_without_a_terminal():
     assert "\033" not in davit("--help").stdout
     assert os.environ.get("CLICOLOR_FORCE") is None
+
+
+@pytest.mark.parametrize("row", verbs(), ids=lambda row: f"{row.get('noun', '')}-{row['verb']}")
+def test_any_unambiguous_beginning_of_an_option_will_do(row):
+    """Contract: aurora.md 1.1; but for --strict-hooks, whose beginnings meant something else."""
+    words = [row["noun"]] if "noun" in row else []
+    names = [o["name"] for o in row["options"] if o["name"] != "strict-hooks"] + ["help", "version"]
+    for option in row["options"]:
+        name = option["name"]
+        if name == "strict-hooks":
+            continue
+        least = next(n for n in range(1, len(name) + 1) if n == len(name) or not any(
+            other != name and other.startswith(name[:n]) for other in names))
+        value = ["1"] if "metavar" in option else []
+        done = davit(*words, row["verb"], f"--{name[:least]}", *value, "--help")
+        assert (done.returncode, done.stderr) == (0, ""), (name[:least], done.stderr)
+        if least > 1 and name[:least - 1] not in names:
+            done = davit(*words, row["verb"], f"--{name[:least - 1]}", *value, "--help")
+            assert done.returncode == 2 and "error: ambiguous option: " in done.stderr, done.stderr

@@ -147,3 +147,34 @@ def test_the_token_in_netrc(tmp_path, leader, text, mode, status):
     done = davit("job", "list", "one", env={"AURORA_CONFIG_ROOT": str(tmp_path), "HOME": str(tmp_path)})
     assert done.returncode == status, done.stderr
     assert ("others may read it" in done.stderr) == (mode != 0o600)
+
+
+# --- while masters change ----------------------------------------------------------------------
+
+@pytest.mark.parametrize("how", ["no leader", "broken"])
+def test_a_read_waits_for_the_next_leader(tmp_path, how):
+    seen = []
+
+    class Standby(Leader):
+        def do_GET(self):
+            seen.append(self.path)
+            if len(seen) > 2:
+                return super().do_GET()
+            if how == "broken":
+                return self.connection.close()
+            text = b'{"title": "no leader", "detail": "nobody leads", "status": 503}'
+            self.send_response(503)
+            self.send_header("Content-Type", "application/problem+json")
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            return self.wfile.write(text)
+
+    server = serve(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Standby))
+    (tmp_path / "token").write_text(TOKEN)
+    (tmp_path / "clusters.json").write_text(json.dumps(
+        [{"name": "one", "scheduler_uri": f"http://127.0.0.1:{server.server_port}",
+          "token_file": str(tmp_path / "token")}]))
+    done = davit("job", "list", "one", env={"AURORA_CONFIG_ROOT": str(tmp_path)})
+    server.shutdown()
+    server.server_close()
+    assert (done.returncode, done.stdout, len(seen)) == (0, "one/a/b/c\n", 3), done.stderr
