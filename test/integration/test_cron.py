@@ -6,6 +6,8 @@ moment before one.  Contract: aurora.md 4.4 and 2.9, ganeti.md section 4, promis
 """
 import calendar
 import json
+import os
+import subprocess
 import time
 import uuid
 
@@ -301,6 +303,34 @@ def test_a_clock_set_back_repeats_no_tick(tmp_path, store):
             assert len(starts(master)) == 1
             time.sleep(0.05)
         assert len(master.tasks("tick")) == 2
+
+
+def test_a_job_whose_zone_is_gone_never_fires_and_says_so(tmp_path, store):
+    """The time zone database has changed between two masters; other jobs are launched."""
+    with masters(world(tmp_path, store, 30_000)) as (master,), FakeAgent(store) as agent:
+        schedule(master, name="lost")
+        master.stop()
+        path = "/davit/cron/www:devel:lost"
+        doc = json.loads(agent.zk.get(path)[0])
+        doc["job"]["cron_timezone"] = "Nowhere/Gone"
+        agent.zk.set(path, json.dumps(doc).encode())
+        master.args = offset(1000)
+        master.start()
+        assert len(launched(master, BASE)) == 1
+        shown = entry(master, "lost", "?next=3")
+        assert shown["error"] == "Invalid cron timezone: there is no time zone Nowhere/Gone"
+        assert "next_ms" not in shown and shown["next"] == [] and starts(master, "lost") == []
+        (tmp_path / "clusters.json").write_text(json.dumps([{
+            "name": "devcluster", "scheduler_uri": "http://127.0.0.1:1",
+            "socket": str(master.dir / "api.sock")}]))
+        done = subprocess.run(
+            [build_dir() / "src/cli/davit", "cron", "show", key("lost"), "--next=3"], text=True,
+            capture_output=True, env={**os.environ, "AURORA_CONFIG_ROOT": str(tmp_path)}, timeout=30)
+        assert done.stdout == f"{key('lost')}\t * * * * *\n"
+        assert done.stderr == f" WARN] It never fires: {shown['error']}\n"
+        # Scheduled again, with a zone that there is, it fires.
+        schedule(master, "OP_CRON_SET_PARAMS", name="lost")
+        assert "error" not in entry(master, "lost") and entry(master, "lost")["next_ms"] == BASE + 60_000
 
 
 def test_a_launch_by_a_clock_that_was_ahead_serves_no_later_start(tmp_path, store):

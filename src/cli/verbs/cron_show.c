@@ -47,6 +47,18 @@ static void print_times(const struct cli *cli, const json_t *entry)
     cli_print_table(cli, rows);
 }
 
+/* Why it does not do what its schedule says. */
+static void print_warnings(const json_t *entry)
+{
+    const char *error = json_str_or(entry, "error", NULL);
+
+    if (error != NULL) {
+        CLEANUP(mem_freep) char *shown = str_escape(error);
+
+        (void)fprintf(stderr, " WARN] It never fires: %s\n", shown);
+    }
+}
+
 static int run_cron_show(struct verb_call *call, struct err *err)
 {
     CLEANUP(cli_key_fini) struct cli_key key = { 0 };
@@ -80,7 +92,8 @@ static int run_cron_show(struct verb_call *call, struct err *err)
     }
     schedule = cli_shown(entry, "schedule", "");
     (void)printf("%s\t %s\n", text, schedule);
-    if (next > 0) {
+    print_warnings(entry);
+    if (next > 0 && json_array_size(json_object_get(entry, "next")) > 0) {
         print_times(call->cli, entry);
     }
     return 0;
