@@ -196,10 +196,12 @@ static char *failure_text(const struct update *update)
                       update->failed_reason);
 }
 
+/* One that seems to come from far ahead is another clock's, and counts for nothing. */
 static bool pulse_is_due(const struct update *update, uint64_t now_ms)
 {
     return update->settings.pulse_ms > 0 &&
-           (update->pulsed_ms == 0 || now_ms >= update->pulsed_ms + update->settings.pulse_ms);
+           (update->pulsed_ms == 0 || now_ms >= update->pulsed_ms + update->settings.pulse_ms ||
+            update->pulsed_ms > now_ms + update->settings.pulse_ms);
 }
 
 static void turn_back(struct update *update, const char *message, const char *user, uint64_t now_ms)
@@ -350,9 +352,6 @@ void updater_step(struct update *update, const struct updater_world *world, uint
         back = update->back;
         if (!is_rolling(update)) {
             return;
-        }
-        if (update->pulsed_ms > now_ms) {
-            update->pulsed_ms = now_ms; /* The clock was set back; a pulse lasts no longer. */
         }
         if (pulse_is_due(update, now_ms)) {
             update_set_status(
