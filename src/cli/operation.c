@@ -87,8 +87,11 @@ int operation_verdict(const json_t *record, struct err *err)
             return err_set(err, refused ? ERR_REFUSED : ERR_FAILED, "%s", error);
         }
     }
-    return err_set(err, ERR_FAILED, "operation %lld %s; see 'davit op show %lld'",
+    return err_set(err, ERR_FAILED, "operation %lld %s%s; see 'davit op show %lld'",
                    (long long)json_int_or(record, "number", 0), state,
+                   strcmp(state, "disappeared") == 0
+                       ? ": its process or its master died in the middle, what it did stays done"
+                       : "",
                    (long long)json_int_or(record, "number", 0));
 }
 

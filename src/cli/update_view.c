@@ -18,7 +18,7 @@
 #include <string.h>
 
 enum {
-    POLL_MS = 10000,
+    POLL_MS = 5000,
     PAUSE_MS = 100,
     UNKNOWN_STATUS = 20
 }; /* The Aurora client's UNKNOWN_ERROR. */
@@ -85,6 +85,57 @@ static void show_progress(struct cli *cli, const char *key, const json_t *update
     cli_progress(cli, message);
 }
 
+char *update_view_pending(struct cli *cli, struct client *client, const char *key)
+{
+    CLEANUP_BUF path = { 0 };
+    CLEANUP(json_freep) json_t *tasks = NULL;
+    const json_t *first = NULL;
+    struct err err = { 0 };
+    size_t n = 0;
+    size_t i;
+    json_t *task;
+
+    buf_add_text(&path, "/v1/tasks");
+    client_query(&path, "job", key);
+    client_query(&path, "active", "true");
+    if (cli_request_list(cli, client, buf_text(&path), &tasks, &err) < 0) {
+        return NULL;
+    }
+    json_array_foreach(tasks, i, task)
+    {
+        if (str_eq(json_str_or(task, "state", NULL), "PENDING")) {
+            first = n++ == 0 ? task : first;
+        }
+    }
+    if (first == NULL) {
+        return NULL;
+    }
+    CLEANUP(mem_freep) char *reason = cli_shown(first, "reason", "");
+    CLEANUP(mem_freep)
+    char *more = n > 1 ? str_printf(", and %zu more", n - 1) : mem_strdup("");
+
+    return str_printf("instance %lld is PENDING%s%s%s",
+                      (long long)json_int_or(first, "instance", 0), reason[0] != 0 ? ": " : "",
+                      reason, more);
+}
+
+/* An update for which nothing has happened for a while may wait for room.  Takes told, what was
+ * said of it last, and gives back what that is now. */
+static char *tell_pending(struct cli *cli, struct client *client, const char *key, char *told)
+{
+    char *pending = update_view_pending(cli, client, key);
+
+    if (pending != NULL && !str_eq(pending, told)) {
+        cli_progress(cli, NULL);
+        (void)fprintf(stderr, " INFO] %s\n", pending);
+    }
+    if (pending == NULL) {
+        return told;
+    }
+    free(told);
+    return pending;
+}
+
 /* It goes on only when somebody does something: says what. */
 static void tell_held(const char *key, const json_t *update)
 {
@@ -106,6 +157,8 @@ int update_view_follow(struct cli *cli, struct client *client, const char *key, 
     CLEANUP(json_freep) json_t *update = NULL;
     CLEANUP(mem_freep) char *said = NULL;
     CLEANUP(mem_freep) char *query = mem_strdup("");
+    CLEANUP(mem_freep) char *pending = NULL;
+    int64_t revision = -1;
 
     for (;;) {
         json_t *next = NULL;
@@ -135,13 +188,16 @@ int update_view_follow(struct cli *cli, struct client *client, const char *key, 
             *ret_update = TAKE(update);
             return 0;
         }
+        if (json_int_or(update, "revision", 0) == revision) {
+            pending = tell_pending(cli, client, key, pending);
+        }
         if (cli->terminal) {
             show_progress(cli, key, update);
         }
         cli_pause(cli, PAUSE_MS); /* In a busy cluster every answer is a new one. */
+        revision = json_int_or(update, "revision", 0);
         free(query);
-        query = str_printf("?since=%lld&wait=%d", (long long)json_int_or(update, "revision", 0),
-                           POLL_MS);
+        query = str_printf("?since=%lld&wait=%d", (long long)revision, POLL_MS);
     }
 }
 

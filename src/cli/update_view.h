@@ -24,6 +24,10 @@ int update_view_follow(struct cli *cli, struct client *client, const char *key, 
 int update_view_verdict(const struct cli *cli, const json_t *update, const char *good,
                         const char *bad);
 
+/* Does a task of the job wait for a node?  "instance 3 is PENDING: Insufficient: CPU, and 2 more";
+ * NULL when none does, or nobody answers.  The caller's. */
+char *update_view_pending(struct cli *cli, struct client *client, const char *key);
+
 /* The update with --json: as the Aurora client shows one. */
 json_t *update_view_json(const json_t *update);
 

@@ -377,6 +377,7 @@ def test_kill(cluster, run, made):
     events = [t for t in cluster.tasks(key, active=False) if t["instance"] == 0][-1]["events"]
     assert next(e for e in events if e["state"] == "KILLING")["message"] == (
         f"Killed by {USER}.\nmaintenance")
+    assert f" KILLING: Killed by {USER}. maintenance\n" in run("job", "status", key).stdout
     done = run("job", "kill", f"{key}/1,5", "--strict")
     assert (done.returncode, done.stderr) == (6, "Invalid instance parameter: [1]\n")
     assert active() == [2, 3, 4, 5]

@@ -387,6 +387,25 @@ def test_who_waits_for_a_held_update_is_told_what_it_waits_for(cluster, run, mad
     assert run("update", "wait", key).returncode in (0, 6)
 
 
+def test_an_update_that_finds_no_room_says_so(cluster, run, made):
+    key = made("web")
+    run("node", "cordon", "node1", check=True)
+    try:
+        run("update", "start", key, "jobs.aurora", check=True, CONTACT="z")
+        wait_until("instance 0 is pending", lambda: any(
+            t["state"] == "PENDING" and t.get("reason") for t in cluster.tasks(key)))
+        said = "instance 0 is PENDING: Host cordoned for maintenance\n"
+        assert f"\nWaiting: {said}" in run("update", "info", key).stdout
+        wait = subprocess.Popen(
+            [build_dir() / "src/cli/davit", "update", "wait", key], env=cluster.env,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert wait.stderr.readline() == f" INFO] {said}"
+    finally:
+        run("node", "uncordon", "node1", check=True)
+    out, _ = wait.communicate(timeout=60)
+    assert wait.returncode == 0 and out.endswith("Current state ROLLED_FORWARD\n")
+
+
 # --- list and info ---------------------------------------------------------------------------
 
 def test_list_for_scripts(cluster, run, made):

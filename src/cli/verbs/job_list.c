@@ -49,23 +49,30 @@ static json_t *job_of(const json_t *entry, const struct cli_key *key)
     return job;
 }
 
+struct row {
+    json_t *job;
+};
+
 static int by_key(const void *a, const void *b)
 {
-    return strcmp(json_str_or(*(json_t *const *)a, "key", ""),
-                  json_str_or(*(json_t *const *)b, "key", ""));
+    const struct row *one = a;
+    const struct row *other = b;
+
+    return strcmp(json_str_or(one->job, "key", ""), json_str_or(other->job, "key", ""));
 }
 
 /* Adds both to items, in the order of their keys. */
 static void add_sorted(json_t *items, const json_t *jobs, const json_t *entries)
 {
     size_t n = 0;
-    json_t **all = mem_alloc((json_array_size(jobs) + json_array_size(entries) + 1) * sizeof(*all));
+    size_t max = json_array_size(jobs) + json_array_size(entries) + 1;
+    struct row *all = mem_alloc(max * sizeof(*all));
     size_t i;
     json_t *item;
 
     json_array_foreach(jobs, i, item)
     {
-        all[n++] = json_incref(item);
+        all[n++].job = json_incref(item);
     }
     json_array_foreach(entries, i, item)
     {
@@ -74,12 +81,12 @@ static void add_sorted(json_t *items, const json_t *jobs, const json_t *entries)
         struct err err = { 0 };
 
         if (!has_job(jobs, text) && cli_key_parse(text, &key, &err) == 0) {
-            all[n++] = job_of(item, &key);
+            all[n++].job = job_of(item, &key);
         }
     }
     qsort(all, n, sizeof(*all), by_key);
     for (i = 0; i < n; i++) {
-        (void)json_array_append_new(items, all[i]);
+        (void)json_array_append_new(items, all[i].job);
     }
     free(all);
 }

@@ -76,6 +76,17 @@ static char *ports_assigned(const json_t *task)
     return buf_take(&buf);
 }
 
+/* "Killed by alice.\nwhy": an event is a line here. */
+static char *in_one_line(const json_t *event)
+{
+    CLEANUP(mem_freep) char *text = mem_strdup(json_str_or(event, "message", ""));
+
+    for (char *end = strchr(text, '\n'); end != NULL; end = strchr(end, '\n')) {
+        *end = ' ';
+    }
+    return str_escape(text);
+}
+
 static void print_events(const struct cli *cli, const json_t *task)
 {
     size_t i;
@@ -85,7 +96,7 @@ static void print_events(const struct cli *cli, const json_t *task)
     json_array_foreach(json_object_get(task, "events"), i, event)
     {
         CLEANUP(mem_freep) char *state = cli_shown(event, "state", "?");
-        CLEANUP(mem_freep) char *message = cli_shown(event, "message", "");
+        CLEANUP(mem_freep) char *message = in_one_line(event);
         char when[32];
 
         format_local((uint64_t)json_int_or(event, "time_ms", 0), when, sizeof when);

@@ -70,7 +70,8 @@ static void print_metadata(const json_t *update)
     }
 }
 
-static void print_update(const json_t *update)
+/* pending: NULL, or what it waits for. */
+static void print_update(const json_t *update, const char *pending)
 {
     const json_t *failure = json_object_get(update, "latest_failure");
     CLEANUP(mem_freep) char *job = cli_shown(update, "job", "?");
@@ -88,6 +89,9 @@ static void print_update(const json_t *update)
 
         (void)printf("Latest failure: instance %lld %s\n",
                      (long long)json_int_or(failure, "instance", -1), reason);
+    }
+    if (pending != NULL) {
+        (void)printf("Waiting: %s\n", pending);
     }
     print_events(update);
     print_instance_events(update);
@@ -125,7 +129,12 @@ static int run_update_info(struct verb_call *call, struct err *err)
 
         cli_print_json(doc);
     } else {
-        print_update(update);
+        CLEANUP(mem_freep)
+        char *pending = json_bool_or(update, "active", false)
+                            ? update_view_pending(call->cli, client, text)
+                            : NULL;
+
+        print_update(update, pending);
     }
     return 0;
 }
