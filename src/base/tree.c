@@ -12,9 +12,9 @@
  *            all.  As number 1 it gets only the signals that it handles, so TERM often does
  *            nothing and KILL comes at its time.
  *   sweep    no kernel object.  We become the subreaper, so nothing escapes to init, and
- *            look through /proc for DAVIT_RUN=<token> in environments, for the process group
- *            and for all descendants of those.  An orphan that wiped its environment is still
- *            ours when no other tree can have lost it.
+ *            look through /proc for DAVIT_RUN=<token> in environments (DAVIT_RUN_OF=<token> in a
+ *            tree inside of it), for the process group and for all descendants of those.  An
+ *            orphan that wiped its environment is still ours when no other tree can have lost it.
  *
  * Happy path of a short-lived tree: take a spare group, the child is born in it, it ends, one
  * read says that the group is empty, the group is spare again.
@@ -138,7 +138,7 @@ static struct tree *new_tree(const char *token, enum tree_rung rung)
     struct tree *tree = mem_alloc(sizeof *tree);
 
     (void)snprintf(tree->token, sizeof tree->token, "%s", token);
-    (void)snprintf(tree->env, sizeof tree->env, "DAVIT_RUN=%s", token);
+    (void)snprintf(tree->env, sizeof tree->env, TREE_ENV "%s", token);
     (void)snprintf(tree->name, sizeof tree->name, "davit-%s", token);
     tree->rung = rung;
     tree->v2_fd = -1;

@@ -53,6 +53,11 @@ DEFINE_FREEP(struct tree, tree_free)
 void tree_join(struct tree *tree, struct child_options *options);
 void tree_started(struct tree *tree, pid_t pid);
 
+/* What marks members on the rungs without groups: "DAVIT_RUN=<token>"; and, of a tree that this
+ * one's owner is in itself, the other name. */
+#define TREE_ENV       "DAVIT_RUN="
+#define TREE_ENV_OUTER "DAVIT_RUN_OF="
+
 /* "DAVIT_RUN=<token>" if this tree needs it in each of its processes' environment, else
  * NULL.  Borrowed. */
 const char *tree_env(const struct tree *tree);

@@ -97,7 +97,7 @@ static void read_table(struct proc_table *table)
 enum env_answer { ENV_OURS, ENV_OTHERS, ENV_NONE, ENV_UNREADABLE };
 
 /* Whose DAVIT_RUN does this process carry? */
-static enum env_answer ask_environ(pid_t pid, const char *env, struct buf *buf)
+static enum env_answer ask_environ(pid_t pid, const struct tree *tree, struct buf *buf)
 {
     char path[64];
 
@@ -107,10 +107,13 @@ static enum env_answer ask_environ(pid_t pid, const char *env, struct buf *buf)
     }
     enum env_answer answer = ENV_NONE;
     for (size_t at = 0; at < buf->len; at += strlen(buf->data + at) + 1) {
-        if (strcmp(buf->data + at, env) == 0) {
+        const char *var = buf->data + at;
+
+        if (str_eq(var, tree->env) || (str_starts(var, TREE_ENV_OUTER) &&
+                                       str_eq(var + strlen(TREE_ENV_OUTER), tree->token))) {
             return ENV_OURS;
         }
-        if (str_starts(buf->data + at, "DAVIT_RUN=")) {
+        if (str_starts(var, TREE_ENV)) {
             answer = ENV_OTHERS;
         }
     }
@@ -148,7 +151,7 @@ static bool is_seed(struct tree *tree, const struct proc *proc, struct buf *buf)
     if (tree->rung != TREE_SWEEP || is_dead(proc)) {
         return false;
     }
-    switch (ask_environ(proc->pid, tree->env, buf)) {
+    switch (ask_environ(proc->pid, tree, buf)) {
     case ENV_OURS:
         return true;
     case ENV_OTHERS:

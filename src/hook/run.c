@@ -442,14 +442,37 @@ static int open_input(const struct hook_spec *spec, int *ret_fd)
     return 0;
 }
 
+/* The tree's own variable added; that of a tree around it (a pod's) keeps its token under the other
+ * name, so that this one is found from both.  *ret_outer is the caller's, and part of it. */
+static const char **make_env(const struct hook_spec *spec, const struct tree *tree,
+                             char **ret_outer)
+{
+    const char *added = tree_env(tree);
+    size_t n = 0;
+
+    while (spec->env != NULL && spec->env[n] != NULL) {
+        n++;
+    }
+    const char **env = mem_alloc((n + 2) * sizeof *env);
+    for (size_t i = 0; i < n; i++) {
+        env[i] = spec->env[i];
+        if (added != NULL && *ret_outer == NULL && str_starts(env[i], TREE_ENV)) {
+            *ret_outer = str_printf(TREE_ENV_OUTER "%s", env[i] + strlen(TREE_ENV));
+            env[i] = *ret_outer;
+        }
+    }
+    env[n] = added;
+    return env;
+}
+
 static int spawn(struct hook_job *job, const struct hook_spec *spec, struct err *err)
 {
     CLEANUP(fd_closep) int input = -1;
     CLEANUP(fd_closep) int output = -1;
     CLEANUP(fd_closep) int answer = -1;
     CLEANUP(mem_freep) const char **env = NULL;
+    CLEANUP(mem_freep) char *outer = NULL;
     const char *const alone[] = { spec->path, NULL };
-    size_t n_env = 0;
 
     /* A process that may stay cannot sit in a group that is used again, nor in a PID
      * namespace that ends with the program. */
@@ -468,14 +491,7 @@ static int spawn(struct hook_job *job, const struct hook_spec *spec, struct err 
         (spec->wants_answer && open_output(job, &job->answer, &answer) < 0)) {
         return err_set(err, ERR_IO, "open pipes: %s", strerror(errno));
     }
-    while (spec->env != NULL && spec->env[n_env] != NULL) {
-        n_env++;
-    }
-    env = mem_alloc((n_env + 2) * sizeof *env);
-    if (n_env > 0) {
-        memcpy(env, spec->env, n_env * sizeof *env);
-    }
-    env[n_env] = tree_env(job->tree);
+    env = make_env(spec, job->tree, &outer);
     struct child_fd fds[3] = { { .from = spec->wants_answer ? answer : output, .to = 1 },
                                { .from = output, .to = 2 },
                                { .from = input, .to = 0 } };

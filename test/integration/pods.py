@@ -31,16 +31,16 @@ def alive(pid):
 
 
 def with_token(token):
-    """Pids of all live processes that carry DAVIT_RUN=token."""
+    """Pids of all live processes that carry the token, also those of callbacks and checks."""
     found = []
-    want = f"DAVIT_RUN={token}".encode()
+    wanted = {f"{name}={token}".encode() for name in ("DAVIT_RUN", "DAVIT_RUN_OF")}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             try:
                 env = pathlib.Path("/proc", entry, "environ").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if want in env and alive(int(entry)):
+            if wanted & set(env) and alive(int(entry)):
                 found.append(int(entry))
     return found
 

@@ -715,6 +715,23 @@ def test_logs_never_leave_the_sandbox(node):
     assert node.call("GET", "/v1/tasks/nobody/logs").status == 404
 
 
+@pytest.mark.parametrize("rung", ["sweep", ""])
+def test_what_a_check_started_goes_with_a_pod_that_is_killed(make_node, rung):
+    node = make_node()
+    node.env.update({"DAVIT_KILL_RUNG": rung} if rung else {})
+    node.start()
+    # In sessions of their own, with the environment alone to know them by.
+    shell = "setsid sleep 600 & setsid /bin/bash -c 'sleep 600; true' & echo $! > started; wait"
+    health = {"health_checker": {"shell": {"shell_command": shell}}, "timeout_secs": 600}
+    pod = node.launch(SLEEP, extra=f"    health: {json.dumps(health)}\n")
+    home = node.pod_root / pod
+    wait_until("the check runs", (home / "sandbox" / "started").exists)
+    of_it = f"HOME={home}/sandbox"
+    wait_until("its programs run", lambda: len(pids_with(of_it)) >= 5)
+    os.kill(node.get(f"/v1/pods/{pod}")[1]["pid"], signal.SIGKILL)
+    wait_until("all are gone", lambda: not pids_with(of_it))
+
+
 def cpu_seconds(pid):
     user, system = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
