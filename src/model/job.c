@@ -362,6 +362,10 @@ static int check_numbers(const struct job *job, struct err *err)
                        job->cpu, (long long)(job->ram_bytes / MIB),
                        (long long)(job->disk_bytes / MIB));
     }
+    if (job->ram_bytes > JOB_MAX_RESOURCE_BYTES || job->disk_bytes > JOB_MAX_RESOURCE_BYTES) {
+        return err_set(err, ERR_CONFIG, "A task may have at most %lld MB of RAM and of disk.",
+                       (long long)(JOB_MAX_RESOURCE_BYTES / MIB));
+    }
     if (job->n_ports > JOB_MAX_PORTS) {
         return err_set(err, ERR_CONFIG, "A task may have at most %d ports.", JOB_MAX_PORTS);
     }

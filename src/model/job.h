@@ -54,6 +54,8 @@ enum {
     JOB_MAX_BYTES = 128 * 1024, /* Of doc as text: it must fit a store write. */
     JOB_MAX_PROCESSES = 100,
 };
+/* Of RAM, and of disk, a task: the sum of the largest job's still is a number. */
+#define JOB_MAX_RESOURCE_BYTES (INT64_C(1) << 50)
 
 void job_free(struct job *job);
 DEFINE_FREEP(struct job, job_free)

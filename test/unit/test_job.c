@@ -138,6 +138,8 @@ static void bad_jobs_are_refused_in_auroras_words(void **state)
            "must all be positive");
     refuse("task.resources", json_pack("{s:i,s:i,s:i}", "cpu", 1, "ram", -1, "disk", 1),
            "must all be positive");
+    refuse("task.resources", json_pack("{s:i,s:f,s:i}", "cpu", 1, "ram", 8e15, "disk", 1),
+           "A task may have at most 1073741824 MB of RAM and of disk.");
 }
 
 static void what_placing_and_moving_go_by_is_read(void **state)

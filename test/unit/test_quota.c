@@ -72,12 +72,27 @@ static void only_production_off_dedicated_nodes_counts(void **state)
     assert_false(quota_counts(&job));
 }
 
+static void sums_stop_at_the_largest_number(void **state)
+{
+    (void)state;
+    struct job job = { .cpu = 1, .ram_bytes = INT64_C(1) << 61, .disk_bytes = MIB };
+    struct quota used = quota_of(&job, 4);
+    struct quota allowed = { 100, 100 * MIB, 100 * MIB };
+    struct err err;
+
+    assert_int_equal(used.ram_bytes, INT64_MAX);
+    assert_int_equal(used.disk_bytes, 4 * MIB);
+    assert_int_equal(quota_sum(used, used).ram_bytes, INT64_MAX);
+    assert_int_equal(quota_check(allowed, used, &err), ERR_CONFLICT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_kind_that_is_exceeded_is_named),
         cmocka_unit_test(tenths_of_a_cpu_add_up),
         cmocka_unit_test(the_larger_of_each_kind),
+        cmocka_unit_test(sums_stop_at_the_largest_number),
         cmocka_unit_test(only_production_off_dedicated_nodes_counts),
     };
 

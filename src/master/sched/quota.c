@@ -16,15 +16,31 @@ static const double MIB = 1024.0 * 1024;
 /* Sums of fractions: ten times 0.1 is within 1.0. */
 static const double CPU_SLACK = 1e-6;
 
+/* Bytes stop at the largest number: a sum that wrapped would be within every quota. */
+static int64_t times(int64_t bytes, size_t n)
+{
+    int64_t product;
+
+    return __builtin_mul_overflow(bytes, n, &product) ? INT64_MAX : product;
+}
+
+static int64_t plus(int64_t a, int64_t b)
+{
+    int64_t sum;
+
+    return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
+}
+
 struct quota quota_of(const struct job *job, size_t n)
 {
-    return (struct quota){ job->cpu * (double)n, job->ram_bytes * (int64_t)n,
-                           job->disk_bytes * (int64_t)n };
+    return (struct quota){ job->cpu * (double)n, times(job->ram_bytes, n),
+                           times(job->disk_bytes, n) };
 }
 
 struct quota quota_sum(struct quota a, struct quota b)
 {
-    return (struct quota){ a.cpu + b.cpu, a.ram_bytes + b.ram_bytes, a.disk_bytes + b.disk_bytes };
+    return (struct quota){ a.cpu + b.cpu, plus(a.ram_bytes, b.ram_bytes),
+                           plus(a.disk_bytes, b.disk_bytes) };
 }
 
 struct quota quota_less(struct quota a, struct quota b)
