@@ -205,6 +205,36 @@ def test_a_lost_node_gives_its_tasks_away_and_gets_told_when_it_returns(tmp_path
             assert master.states() == ["ASSIGNED"]
 
 
+def test_a_node_takes_no_more_attributes_than_it_may_have(master, agent):
+    wait_until("the node is known", lambda: master.get("/v1/nodes")["items"])
+    change = {"op": "OP_NODE_SET_PARAMS", "node": "node1"}
+    full = {f"a{n}": "x" for n in range(100)}
+    assert master.wait(master.submit({**change, "attributes": full}))["state"] == "succeeded"
+    body = {"id": str(uuid.uuid4()), "user": "root", "opcodes": [{**change, "attributes": {"one": "more"}}]}
+    status, answer = master.request("POST", "/v1/operations", body)
+    assert status == 400
+    assert answer["detail"].endswith("node node1 would have more than 100 attributes")
+    swap = {**change, "attributes": {"a0": None, "one": "more"}}
+    assert master.wait(master.submit(swap))["state"] == "succeeded"
+
+
+def test_a_node_that_only_a_task_names_cannot_be_changed(tmp_path, store):
+    """It has no document: writing one was refused by the store, and ended one term after the other."""
+    with FakeAgent(store, "gone") as agent:
+        with masters(Master(tmp_path, store)) as (master,):
+            wait_until("the node is known", lambda: master.get("/v1/nodes")["items"])
+            master.wait(master.create())
+            master.kill()
+        agent.zk.delete("/davit/nodes/gone", recursive=True)
+        with masters(Master(tmp_path, store)) as (master,):
+            before = master.get("/v1/status")["epoch"]
+            for change in ({"op": "OP_NODE_SET_PARAMS", "mode": "cordoned"}, {"op": "OP_NODE_EVACUATE"}):
+                body = {"id": str(uuid.uuid4()), "user": "root", "opcodes": [{**change, "node": "gone"}]}
+                status, answer = master.request("POST", "/v1/operations", body)
+                assert (status, answer["detail"].split(": ")[-1]) == (404, "there is no node gone")
+            assert master.get("/v1/status")["epoch"] == before
+
+
 def test_long_polls_wait_for_a_change(master, agent):
     master.wait(master.create())
     seen = master.get(f"/v1/tasks?job={key()}")

@@ -41,12 +41,14 @@ static const char *node_name(const struct opcode_ref *ref)
     return json_str_or(ref->input, "node", "");
 }
 
+/* One that only a task or an intent names has no document to write. */
 static struct state_node *find_node(const struct opcode_ref *ref, struct err *err)
 {
     struct state_node *node = state_node_find(ref->env->state, node_name(ref));
 
-    if (node == NULL) {
+    if (node == NULL || !node->listed) {
         err_setf(err, ERR_NOTFOUND, "there is no node %.200s", node_name(ref));
+        return NULL;
     }
     return node;
 }
@@ -104,6 +106,42 @@ static int check_attributes(const json_t *attributes, struct err *err)
     return 0;
 }
 
+/* The caller's. */
+static json_t *merge_attributes(const struct state_node *node, const json_t *changes)
+{
+    json_t *own = json_copy(node->own_attributes);
+    const char *name;
+    json_t *value;
+
+    json_object_foreach((json_t *)changes, name, value)
+    {
+        if (json_is_null(value)) {
+            json_object_del(own, name);
+        } else {
+            json_object_set(own, name, value);
+        }
+    }
+    return own;
+}
+
+/* The changes and what is there already; those that are taken away do not count. */
+static int check_all_attributes(const struct opcode_ref *ref, struct err *err)
+{
+    const json_t *changes = json_object_get(ref->input, "attributes");
+    const struct state_node *node = find_node(ref, err);
+    CLEANUP(json_freep) json_t *own = NULL;
+
+    if (node == NULL) {
+        return err_code(err);
+    }
+    own = merge_attributes(node, changes);
+    if (json_object_size(own) > MAX_ATTRIBUTES) {
+        return err_set(err, ERR_INVALID, "node %s would have more than %d attributes", node->name,
+                       MAX_ATTRIBUTES);
+    }
+    return 0;
+}
+
 static int set_validate(const struct opcode_ref *ref, struct err *err)
 {
     const json_t *mode = json_object_get(ref->input, "mode");
@@ -120,7 +158,7 @@ static int set_validate(const struct opcode_ref *ref, struct err *err)
     if (check_attributes(json_object_get(ref->input, "attributes"), err) < 0) {
         return err->code;
     }
-    return check_node(ref, err);
+    return check_all_attributes(ref, err);
 }
 
 /* As Ganeti's: what is asked for, not what is. */
@@ -143,18 +181,8 @@ static void set_vars(const struct opcode_ref *ref, enum opcode_phase phase, json
 
 static void set_attributes(struct state *state, struct state_node *node, const json_t *changes)
 {
-    json_t *own = json_copy(node->own_attributes);
-    const char *name;
-    json_t *value;
+    json_t *own = merge_attributes(node, changes);
 
-    json_object_foreach((json_t *)changes, name, value)
-    {
-        if (json_is_null(value)) {
-            json_object_del(own, name);
-        } else {
-            json_object_set(own, name, value);
-        }
-    }
     json_decref(node->own_attributes);
     node->own_attributes = own;
     state_node_attributes_changed(node);
@@ -172,7 +200,7 @@ static void set_work(struct opcode_work *work)
     struct err err = { 0 };
 
     node = find_node(ref, &err);
-    if (node == NULL) {
+    if (node == NULL || check_all_attributes(ref, &err) < 0) { /* Hooks took their time. */
         opcode_work_done(work, NULL, &err);
         return;
     }
@@ -197,7 +225,7 @@ const struct opcode opcode_node_set_params = {
     .object_type = "NODE",
     .operators_only = true,
     .validate = set_validate,
-    .check = check_node,
+    .check = check_all_attributes,
     .vars = set_vars,
     .nodes = add_target,
     .work = set_work,

@@ -277,8 +277,11 @@ static void on_list(struct zk_watch *watch)
         return;
     }
     for (size_t i = 0; i < watch->n_children; i++) {
+        struct state_node *node = state_node_add(nodes->options.state, watch->children[i]);
+
+        node->listed = true;
         if (!is_watched(nodes, watch->children[i])) {
-            watch_node(nodes, state_node_add(nodes->options.state, watch->children[i]));
+            watch_node(nodes, node);
         }
     }
 }

@@ -447,6 +447,7 @@ struct state_node *state_node_add(struct state *state, const char *name)
         node->own_attributes = json_object();
         node->seen_attributes = json_object();
         node->attributes = json_object();
+        node->port_hi = -1; /* No ports, until its agent says which. */
         state_node_attributes_changed(node);
         HASH_ADD_KEYPTR(hh, state->nodes, node->name, strlen(node->name), node);
     }

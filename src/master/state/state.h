@@ -123,7 +123,8 @@ struct state_node {
     struct state_task *tasks; /* utlist by node_next: those that hold its resources. */
     size_t n_tasks;
     void *place; /* Private to place.c; NULL. */
-    bool stored; /* /davit/nodes/<name> has our document. */
+    bool listed; /* /davit/nodes/<name> is there: not only a task or an intent names it. */
+    bool stored; /* It has our document. */
 
     /* Private to state.c. */
     struct state_item *item;

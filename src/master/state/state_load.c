@@ -313,6 +313,7 @@ static void got_node(struct fetch *fetch)
         return;
     }
     node = state_node_add(fetch->load->state, strrchr(fetch->path, '/') + 1);
+    node->listed = true;
     if (fetch->req.len == 0) {
         return; /* The agent made it; ours is still to come. */
     }
