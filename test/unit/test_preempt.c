@@ -95,6 +95,35 @@ static void expect(struct cluster *c, struct sched_group *of, const char *wanted
     }
 }
 
+static void a_slot_counts_against_a_limit(void **state)
+{
+    (void)state;
+    struct cluster c = { .sched = sched_new() };
+    struct preempt_node *a = node(&c, 0, "r1");
+    struct preempt_node *b = node(&c, 0, "r2");
+    struct constraint limit = { .name = "rack", .is_limit = true, .limit = 1 };
+    struct sched_ask ask = { .demand = cpus(2),
+                             .role = "www",
+                             .tier = JOB_TIER_PREFERRED,
+                             .constraints = &limit,
+                             .n_constraints = 1 };
+    struct sched_group *limited = sched_group_add(sched_job_add(c.sched), &ask, NULL);
+
+    lives(a, "one", 2, "db", JOB_TIER_PREEMPTIBLE, 0);
+    lives(a, "two", 2, "db", JOB_TIER_PREEMPTIBLE, 0);
+    lives(b, "half", 1, "db", JOB_TIER_PREEMPTIBLE, 0);
+    lives(b, "other", 1, "db", JOB_TIER_PREEMPTIBLE, 0);
+    preempt_prepare(c.nodes, c.n);
+    expect(&c, limited, "0: one");
+    sched_slot_hold(limited, a->node);
+    expect(&c, limited, "1: half other");
+    sched_slot_hold(limited, b->node);
+    expect(&c, limited, NULL);
+    sched_slots_drop(limited);
+    expect(&c, limited, "0:"); /* Nothing was left behind; that of `one` comes. */
+    sched_free(c.sched);
+}
+
 static void the_largest_go_until_it_fits_and_no_more(void **state)
 {
     (void)state;
@@ -324,6 +353,7 @@ static void random_clusters_hold_the_rules(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_slot_counts_against_a_limit),
         cmocka_unit_test(the_largest_go_until_it_fits_and_no_more),
         cmocka_unit_test(victims_that_do_not_help_are_let_off),
         cmocka_unit_test(who_may_preempt_whom),

@@ -13,6 +13,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 static void add(struct sched_amounts *to, const struct sched_amounts *what, int sign)
 {
@@ -126,6 +127,23 @@ static size_t most_tasks(const struct preempt_node *nodes, size_t n)
     return most;
 }
 
+/* Those that are to come into its slots count against its job's limits as if they were there.  by:
+ * 1, or its opposite modulo 2^32. */
+static void count_slots(const struct sched_group *group, uint32_t by)
+{
+    const struct sched_slot *slot;
+
+    if (group->rules.n_limits == 0) {
+        return;
+    }
+    LL_FOREACH(group->slots, slot)
+    {
+        for (size_t i = 0; i < slot->node->attrs.n; i++) {
+            (void)tally_add(&group->job->by_pair, slot->node->attrs.of[i].pair, by);
+        }
+    }
+}
+
 bool preempt_find(const struct sched_group *group, struct preempt_node *nodes, size_t n,
                   struct preempt_slot *ret_slot)
 {
@@ -136,6 +154,7 @@ bool preempt_find(const struct sched_group *group, struct preempt_node *nodes, s
     double size = 0;
     size_t n_best = 0;
 
+    count_slots(group, 1);
     for (size_t i = 0; i < n; i++) {
         size_t count = 0;
 
@@ -151,6 +170,7 @@ bool preempt_find(const struct sched_group *group, struct preempt_node *nodes, s
             victims = swap;
         }
     }
+    count_slots(group, UINT32_MAX);
     if (where == NULL || (n_best == 0 && group->tier != JOB_TIER_PREFERRED)) {
         return false;
     }
