@@ -733,10 +733,10 @@ static void on_turn(uv_idle_t *idle)
 {
     struct state *state = idle->data;
 
+    uv_idle_stop(&state->turn); /* First: on_turn may want another one. */
     if (state->on_turn != NULL) {
         state->on_turn(state, state->turn_data);
     }
-    uv_idle_stop(&state->turn);
     send_more(state);
     fire_syncs(state);
     if (state->changed && !state->dead) {
