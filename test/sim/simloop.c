@@ -34,7 +34,7 @@ struct sim_event {
     struct sim_event *prev, *next; /* While deferred. */
 };
 
-enum { ACTIVE = 1, CLOSING = 2, MAX_LINE = 2000 };
+enum { ACTIVE = 1, CLOSING = 2, MAX_LINE = 2000, CLOCK_ERROR_MS = 7200 * 1000 };
 
 static struct {
     uint64_t now_ms, seq, steps, digest, rng, wall_ms;
@@ -43,6 +43,7 @@ static struct {
     char **lines;
     unsigned n_lines, next_line;
     bool echo;
+    bool clocks_differ;
 } sim;
 
 void (*sim_failed)(const char *message);
@@ -318,6 +319,7 @@ void sim_begin(uint64_t seed)
     sim.digest = 14695981039346656037u;
     sim.rng = seed * 0x2545f4914f6cdd1du + 1;
     (void)sim_rand();
+    sim.clocks_differ = seed % 4 == 0;
     /* Some moment of 2027, so that histories cross midnights and months. */
     sim.wall_ms = UINT64_C(1798761600000) + sim_between(0, UINT64_C(365) * 24 * 3600 * 1000);
 }
@@ -342,6 +344,21 @@ uint64_t clock_now_ms(void)
 uint64_t clock_wall_ms(void)
 {
     return sim.wall_ms + sim.now_ms;
+}
+
+bool sim_clocks_differ(void)
+{
+    return sim.clocks_differ;
+}
+
+void sim_change_clock(void)
+{
+    if (sim.clocks_differ && sim_chance(500)) {
+        uint64_t by_ms = sim_between(0, (uint64_t)2 * CLOCK_ERROR_MS);
+
+        sim.wall_ms = sim.wall_ms + by_ms - CLOCK_ERROR_MS;
+        sim_trace("the clock jumps by %" PRId64 " ms", (int64_t)by_ms - CLOCK_ERROR_MS);
+    }
 }
 
 void clock_format_utc(uint64_t wall_ms, char *ret)

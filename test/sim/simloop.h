@@ -23,6 +23,11 @@ typedef void (*sim_fn)(void *arg);
 void sim_begin(uint64_t seed);
 void sim_end(void);
 
+/* In some histories each master has a clock of its own: clock_wall_ms() jumps when another one may
+ * come to lead. */
+bool sim_clocks_differ(void);
+void sim_change_clock(void);
+
 uint64_t sim_now(void); /* Milliseconds since the history began. */
 
 /* proc NULL: the world itself.  what names the event in the trace. */

@@ -59,6 +59,7 @@ static void on_end(struct lead *lead, void *data)
 
     (void)lead;
     sim_trace("%s: leads no more", master->proc.name);
+    sim_change_clock();
 }
 
 void simmaster_up(struct simmaster *master)
@@ -113,6 +114,7 @@ void simmaster_kill(struct simmaster *master)
     ghost->next = master->ghosts;
     master->ghosts = ghost;
     simzk_crash(master->zk);
+    sim_change_clock();
     ghost->event = sim_after(sim_between(SIMZK_SESSION_MS * 2 / 3, SIMZK_SESSION_MS), NULL,
                              on_ghost, ghost, "dead master's expiry");
     lead_close(TAKE(master->lead), on_closed, master);

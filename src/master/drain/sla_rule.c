@@ -54,8 +54,7 @@ enum sla_verdict sla_may_remove(const struct sla_question *question)
 
 static bool is_up(const struct state_task *task, uint64_t duration_ms, uint64_t now_ms)
 {
-    return task->t.status == TASK_RUNNING && task->t.n_events > 0 &&
-           task->t.events[task->t.n_events - 1].time_ms + duration_ms <= now_ms;
+    return task->t.status == TASK_RUNNING && task->since_ms + duration_ms <= now_ms;
 }
 
 enum sla_verdict sla_task_may_go(const struct state_task *task, const struct sla_policy *fallback,

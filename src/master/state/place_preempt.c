@@ -86,11 +86,7 @@ static size_t in_need(const struct place *place, const struct place_group *group
 
     DL_FOREACH2(group->pending, task, wait_next)
     {
-        if (task->t.n_events == 0 ||
-            task->t.events[task->t.n_events - 1].time_ms + place->options.preempt_delay_ms > now) {
-            break; /* The others came later. */
-        }
-        n++;
+        n += task->since_ms + place->options.preempt_delay_ms <= now;
     }
     return n > sched_slots(group->sched) ? n - sched_slots(group->sched) : 0;
 }
@@ -102,7 +98,7 @@ static void give_slot(struct place *place, struct place_group *group,
     char *why = str_printf("Preempting in favor of %s", group->pending->t.id);
 
     sched_slot_hold(group->sched, slot->node->node);
-    group->slot_ms = clock_wall_ms();
+    group->slot_ms = clock_now_ms();
     for (size_t i = 0; i < slot->n_victims; i++) {
         struct state_task *victim = slot->victims[i]->data;
 
@@ -143,7 +139,7 @@ void place_preempt_search(struct place *place)
 
 void place_preempt_expire(struct place *place)
 {
-    uint64_t now = clock_wall_ms();
+    uint64_t now = clock_now_ms();
     struct place_group *group;
 
     DL_FOREACH(place->groups, group)

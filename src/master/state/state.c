@@ -331,6 +331,7 @@ void state_task_move(struct state *state, struct state_task *task, enum task_sta
 {
     task->job->counts[task->t.status]--;
     task_add_event(&task->t, wall_ms, status, message);
+    task->since_ms = wall_ms;
     task->job->counts[status]++;
     state_task_touch(state, task);
 }

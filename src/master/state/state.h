@@ -52,7 +52,9 @@ struct state_task {
     struct state_node *node; /* NULL while it has none. */
     enum state_intent intent;
     char *stop_op_id, *stop_reason; /* With STATE_INTENT_STOP. */
-    unsigned flaps;                 /* Consecutive flapping runs before this one. */
+    /* When its state began, by this master's clock: no later than the term, if another wrote it. */
+    uint64_t since_ms;
+    unsigned flaps; /* Consecutive flapping runs before this one. */
 
     /* Private to state.c. */
     struct state_item *item;
@@ -62,6 +64,7 @@ struct state_task {
     struct state_task *node_prev, *node_next;
     struct state_task *wait_prev, *wait_next; /* place.c: PENDING; steer.c: with a time limit. */
     unsigned wait_list;
+    uint64_t due_ms; /* steer.c: clock_now_ms() at the end of the time limit. */
     UT_hash_handle hh;
 };
 

@@ -13,6 +13,7 @@
  */
 #include "master/state/state_load.h"
 
+#include "base/clock.h"
 #include "base/id.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -419,6 +420,15 @@ static void got_intents(struct fetch *fetch)
 
 /* ---- Linking what was read ---- */
 
+/* Whoever wrote the event had another clock, maybe one that was ahead. */
+static uint64_t since_ms(const struct task *task)
+{
+    uint64_t now = clock_wall_ms();
+    uint64_t written = task->n_events > 0 ? task->events[task->n_events - 1].time_ms : 0;
+
+    return written < now ? written : now;
+}
+
 static void link_task(struct state_load *load, struct task *doc)
 {
     struct state *state = load->state;
@@ -442,6 +452,7 @@ static void link_task(struct state_load *load, struct task *doc)
     HASH_ADD_KEYPTR(hh, state->tasks, task->t.id, strlen(task->t.id), task);
     job->counts[task->t.status]++;
     task->stored = true;
+    task->since_ms = since_ms(&task->t);
     if (task->t.node != NULL && !task_is_terminal(task->t.status)) {
         state_task_place(state, task, state_node_add(state, task->t.node));
     }

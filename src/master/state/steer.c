@@ -35,20 +35,33 @@ static void on_timer(uv_timer_t *timer);
 
 /* ---- Waiting tasks ---- */
 
-static uint64_t due_ms(const struct state_task *task)
+/* How long its state may last yet; false: as long as it likes.  Events have the wall clock of the
+ * master that wrote them: whatever that was, nobody waits longer than the whole limit. */
+static bool time_left(const struct state_task *task, uint64_t *ret_ms)
 {
+    uint64_t now = clock_wall_ms();
+    uint64_t due, limit;
+
     if (task->t.status == TASK_THROTTLED) {
-        return task->t.not_before_ms;
+        due = task->t.not_before_ms;
+        limit = TASK_PENALTY_MAX_MS;
+    } else if (task_state_is_transient(task->t.status)) {
+        due = task->since_ms + TASK_TRANSIENT_MS;
+        limit = TASK_TRANSIENT_MS;
+    } else {
+        due = steer_partition_due_ms(task);
+        limit = (uint64_t)task->config->job->partition.delay_secs * 1000;
+        if (due == 0) {
+            return false;
+        }
     }
-    if (task_state_is_transient(task->t.status) && task->t.n_events > 0) {
-        return task->t.events[task->t.n_events - 1].time_ms + TASK_TRANSIENT_MS;
-    }
-    return steer_partition_due_ms(task);
+    *ret_ms = due <= now ? 0 : due - now < limit ? due - now : limit;
+    return true;
 }
 
 static void arm(struct steer *steer, uint64_t due)
 {
-    uint64_t now = clock_wall_ms();
+    uint64_t now = clock_now_ms();
 
     if (steer->next_due_ms != 0 && steer->next_due_ms <= due) {
         return;
@@ -70,16 +83,17 @@ static void wait_leave(struct steer *steer, struct state_task *task)
 /* Into the list that its state asks for. */
 static void wait_enter(struct steer *steer, struct state_task *task)
 {
-    uint64_t due = due_ms(task);
+    uint64_t left;
 
     wait_leave(steer, task);
     if (task->t.status == TASK_PENDING) {
         task->wait_list = WAIT_PENDING;
         place_add(steer->place, task);
-    } else if (due != 0) {
+    } else if (time_left(task, &left)) {
         task->wait_list = WAIT_TIMED;
+        task->due_ms = clock_now_ms() + left;
         DL_APPEND2(steer->timed, task, wait_prev, wait_next);
-        arm(steer, due);
+        arm(steer, task->due_ms);
     }
 }
 
@@ -107,20 +121,19 @@ static void on_timer(uv_timer_t *timer)
     struct steer *steer = timer->data;
     struct state_task *task;
     struct state_task *next;
-    uint64_t now = clock_wall_ms();
+    uint64_t now = clock_now_ms();
     uint64_t earliest = 0;
+    uint64_t left;
 
     steer->next_due_ms = 0;
     DL_FOREACH_SAFE2(steer->timed, task, next, wait_next)
     {
-        uint64_t due = due_ms(task);
-
-        if (due == 0) {
+        if (!time_left(task, &left)) {
             wait_leave(steer, task); /* Its node came back: the agent will speak of it. */
-        } else if (due <= now) {
+        } else if (task->due_ms <= now) {
             expire(steer, task);
-        } else if (earliest == 0 || due < earliest) {
-            earliest = due;
+        } else if (earliest == 0 || task->due_ms < earliest) {
+            earliest = task->due_ms;
         }
     }
     if (earliest != 0) {

@@ -56,15 +56,14 @@ uint64_t steer_partition_due_ms(const struct state_task *task)
 {
     const struct job_partition *policy;
 
-    if (task->t.status != TASK_PARTITIONED || task->node == NULL || !task->node->lost ||
-        task->t.n_events == 0) {
+    if (task->t.status != TASK_PARTITIONED || task->node == NULL || !task->node->lost) {
         return 0;
     }
     policy = &task->config->job->partition;
     if (!policy->reschedule) {
         return 0;
     }
-    return task->t.events[task->t.n_events - 1].time_ms + (uint64_t)policy->delay_secs * 1000;
+    return task->since_ms + (uint64_t)policy->delay_secs * 1000;
 }
 
 void steer_partition(struct steer *steer, struct state_node *node)

@@ -10,7 +10,7 @@ struct steer {
     struct state *state;
     struct place *place;
     struct state_task *timed; /* By wait_next. */
-    uint64_t next_due_ms;     /* Wall clock; 0: the timer does not run. */
+    uint64_t next_due_ms;     /* clock_now_ms(); 0: the timer does not run. */
     uv_timer_t timer;
     uint64_t history_ms;
     uv_timer_t history_timer;

@@ -68,7 +68,7 @@ static void see(void *data, int instance, struct updater_seen *ret_seen)
         .there = true,
         .config = update_find_config(look->entry->update, task->t.config),
         .status = task->t.status,
-        .since_ms = task->t.n_events > 0 ? task->t.events[task->t.n_events - 1].time_ms : 0,
+        .since_ms = task->since_ms,
     };
 }
 
