@@ -159,9 +159,9 @@ def status_of(answer):
     """The status an answer of pre_command ends the command with; 0: it goes on."""
     if answer is None or answer is True:
         return 0
-    if answer is False:
-        return 1
-    return answer & 0xff or 1 if isinstance(answer, int) and answer != 0 else 0
+    if isinstance(answer, int) and answer is not False:
+        return 0 if answer == 0 else answer & 0xff or 1
+    return 1
 
 
 def code_of(error):

@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define FILE_NAME "command_hooks.py"
 
@@ -38,6 +39,9 @@ static int add_file(char ***paths, char *path_take, struct err *err)
     }
     if ((st.st_mode & S_IWOTH) != 0) {
         return err_set(err, ERR_CONFIG, "%s may be written by everybody: it is not run", path);
+    }
+    if (st.st_uid != 0 && st.st_uid != geteuid()) {
+        return err_set(err, ERR_CONFIG, "%s is neither root's nor yours: it is not run", path);
     }
     strv_add(paths, path);
     return 0;

@@ -70,7 +70,7 @@ def test_they_stand_around_the_command(run):
 
 
 @pytest.mark.parametrize("pre, status", [
-    ("False", 1), ("7", 7), ("256", 1), ("CommandHook.Error(9, 'not on Fridays')", 9),
+    ("False", 1), ("7", 7), ("'no'", 1), ("256", 1), ("CommandHook.Error(9, 'not on Fridays')", 9),
     ("ValueError('broken')", 1)])
 def test_what_ends_a_command(run, pre, status):
     done = run(f"add('first')\nadd('no', pre={pre})\nadd('last')")
@@ -149,6 +149,11 @@ def test_a_plugin_file_that_anybody_may_write_is_not_run(run, tmp_path):
     done = run(None)
     assert done.returncode == 3 and "may be written by everybody" in done.stderr
     assert "pre" not in done.stdout
+    if os.geteuid() == 0:  # Only root may give files away.
+        (tmp_path / "command_hooks.py").chmod(0o644)
+        os.chown(tmp_path / "command_hooks.py", 1, 1)
+        done = run(None)
+        assert done.returncode == 3 and "is neither root's nor yours" in done.stderr
 
 
 def test_a_plugin_file_that_does_not_end_is_ended(run):
