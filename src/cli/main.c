@@ -164,16 +164,30 @@ static int count_leading(int n, char **words)
     return at;
 }
 
-/* Runs what the words behind the program's name ask for. */
-static int run_line(int n, char **words, struct err *err)
+static bool is_noun(const char *word)
 {
-    int leading = count_leading(n, words), skip = 0, at = 0;
+    for (const struct verb *const *v = verb_table; *v != NULL; v++) {
+        if (str_eq((*v)->noun, word)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int print_take(char *text)
+{
+    (void)fputs(text, stdout);
+    free(text);
+    return 0;
+}
+
+/* Runs what the words behind the program's name ask for; the first `leading` are options. */
+static int run_line(int n, char **words, int leading, struct err *err)
+{
     CLEANUP(mem_freep) char **line = mem_alloc((size_t)(n + 1) * sizeof *line);
     const struct verb *verb = NULL;
+    int skip = 0, at = 0;
 
-    if (leading == n) {
-        return err_set(err, ERR_USAGE, "too few arguments; see '%s --help'", verb_program());
-    }
     if (verb_find(n - leading, words + leading, &verb, &skip, err) < 0) {
         return err_code(err);
     }
@@ -185,6 +199,37 @@ static int run_line(int n, char **words, struct err *err)
         line[at++] = words[i];
     }
     return run_verb(verb, at, line, n, words);
+}
+
+/* The same for what is no verb: help, version, other programs. */
+static int run_words(int n, char **words, struct err *err)
+{
+    int leading = count_leading(n, words);
+    char **rest = words + leading;
+    int n_rest = n - leading;
+
+    if (n == 0 || (n_rest > 0 && is_help(rest[0])) ||
+        (n_rest == 1 && strcmp(rest[0], "help") == 0)) {
+        return print_take(verb_help_all());
+    }
+    if (n_rest == 0) {
+        return err_set(err, ERR_USAGE, "too few arguments; see '%s --help'", verb_program());
+    }
+    if (strcmp(rest[0], "--version") == 0) {
+        return print_take(mem_strdup(DAVIT_VERSION "\n"));
+    }
+    if (strcmp(rest[0], "--skip-hooks") == 0) {
+        return err_set(err, ERR_USAGE, "argument --skip-hooks: expected one argument");
+    }
+    for (const char *const *program = programs; *program != NULL; program++) {
+        if (strcmp(rest[0], *program) == 0) {
+            return exec_program(*program, rest);
+        }
+    }
+    if (n_rest > 1 && is_help(rest[1]) && is_noun(rest[0])) {
+        return print_take(verb_help_noun(rest[0]));
+    }
+    return run_line(n, words, leading, err);
 }
 
 static void set_program(const char *path)
@@ -199,36 +244,14 @@ static void set_program(const char *path)
 
 int main(int argc, char **argv)
 {
-    const struct verb *verb = NULL;
     struct err err = { 0 };
-    int skip = 0;
 
     (void)setlocale(LC_CTYPE, "");
     (void)signal(SIGPIPE, SIG_DFL);
     log_init("davit");
-    set_program(argv[0]);
-    if (argc < 2 || is_help(argv[1]) || (strcmp(argv[1], "help") == 0 && argc == 2)) {
-        CLEANUP(mem_freep) char *help = verb_help_all();
+    set_program(argc > 0 ? argv[0] : NULL);
 
-        (void)fputs(help, stdout);
-        return 0;
-    }
-    if (strcmp(argv[1], "--version") == 0) {
-        (void)printf("%s\n", DAVIT_VERSION);
-        return 0;
-    }
-    for (const char *const *program = programs; *program != NULL; program++) {
-        if (strcmp(argv[1], *program) == 0) {
-            return exec_program(*program, argv + 1);
-        }
-    }
-    if (argc > 2 && is_help(argv[2]) && verb_find(2, argv + 1, &verb, &skip, &err) < 0) {
-        CLEANUP(mem_freep) char *help = verb_help_noun(argv[1]);
-
-        (void)fputs(help, stdout);
-        return 0;
-    }
-    int rv = run_line(argc - 1, argv + 1, &err);
+    int rv = run_words(argc > 0 ? argc - 1 : 0, argv + 1, &err);
 
     if (rv < 0) {
         (void)fprintf(stderr, "%s: error: %s\n", verb_program(), err.msg);

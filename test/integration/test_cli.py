@@ -44,6 +44,11 @@ def test_no_arguments_is_help():
     assert done.returncode == 0 and done.stdout == davit("--help").stdout
 
 
+@pytest.mark.parametrize("args", [["-h"], ["job", "-h"], ["job", "list", "-h"], ["--version"]])
+def test_options_before_them_change_neither_help_nor_version(args):
+    assert davit("-v", "--skip-hooks", "x", *args).stdout == davit(*args).stdout != ""
+
+
 def test_version_is_only_the_version():
     assert davit("--version").stdout.strip().count(".") == 2
 
@@ -75,6 +80,9 @@ def test_version_is_only_the_version():
     (["update", "info"], 2, "too few arguments"),
     (["job", "create", "--nonsense", "a/b/c/d", "f"], 2, "unrecognized arguments: --nonsense"),
     (["--skip-hooks=all", "job", "list", "x"], 3, "Unknown cluster: x"),
+    (["--skip-hooks"], 2, "argument --skip-hooks: expected one argument"),
+    (["-v"], 2, "too few arguments"),
+    (["jbo", "--help"], 2, "did you mean 'job'"),
     (["job", "status", "nowhere/a/b/c"], 3, "Unknown cluster: nowhere"),
     (["op", "list"], 3, "no cluster is known"),
     (["up", "--nodes", "0"], 2, "--nodes: 0 is not between 1 and 100"),
