@@ -11,7 +11,6 @@
 
 #include "base/child.h"
 #include "base/file.h"
-#include "base/log.h"
 #include "base/str.h"
 #include "cli/textdiff.h"
 
@@ -137,7 +136,7 @@ void diffviewer_show(const char *old_text, const char *new_text)
         }
     }
     if (show_by(words, old_text, new_text, &err) < 0) {
-        log_warn("DIFF_VIEWER cannot be run: %s", err.msg);
+        (void)fprintf(stderr, " WARN] DIFF_VIEWER cannot be run: %s\n", err.msg);
         print_unified(old_text, new_text);
     }
 }

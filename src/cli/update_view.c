@@ -71,12 +71,13 @@ int update_view_get(struct cli *cli, struct client *client, const char *key, con
     return 0;
 }
 
-static void show_progress(struct cli *cli, const char *key, const json_t *update)
+/* Without the key, which was typed just above: all of it is to fit on 80 columns. */
+static void show_progress(struct cli *cli, const json_t *update)
 {
     const json_t *progress = json_object_get(update, "progress");
     CLEANUP(mem_freep)
     char *message =
-        str_printf("%s: %s, %lld done, %lld under way, %lld to come, %lld failed", key,
+        str_printf("%s: %lld done, %lld under way, %lld to come, %lld failed",
                    json_str_or(update, "status", "?"), (long long)json_int_or(progress, "done", 0),
                    (long long)json_int_or(progress, "working", 0),
                    (long long)json_int_or(progress, "waiting", 0),
@@ -192,7 +193,7 @@ int update_view_follow(struct cli *cli, struct client *client, const char *key, 
             pending = tell_pending(cli, client, key, pending);
         }
         if (cli->terminal) {
-            show_progress(cli, key, update);
+            show_progress(cli, update);
         }
         cli_pause(cli, PAUSE_MS); /* In a busy cluster every answer is a new one. */
         revision = json_int_or(update, "revision", 0);

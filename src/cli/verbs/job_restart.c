@@ -205,7 +205,8 @@ const struct verb verb_job_restart = {
     .details =
         "The master does it: it goes on when this program ends ('davit op wait' follows it).\n"
         "An instance is well when it has been RUNNING for --watch-secs; one that fails is tried\n"
-        "again after the others. FILE, or --config FILE: a configuration whose client hooks run.\n"
+        "again after the others.  A kill of the job ends the restart.  FILE, or --config FILE: a\n"
+        "configuration whose client hooks run.\n"
         "Exit 1: a client hook refused. 4: too many instances failed, and it gave up. 6: wrong\n"
         "parameters. 10: the master refused. 12: a hook of the operation refused.",
     .options = options,
