@@ -190,7 +190,7 @@ class AuroraConfig:
         self._forget()
 
     def _forget(self):
-        self._evaluated = None
+        self._evaluated = self._sent = None
 
     def _require(self):
         job = self._job
@@ -213,6 +213,13 @@ class AuroraConfig:
         if self._evaluated is None:
             self._evaluated = self._job.interpolate()
         return self._evaluated
+
+    def sent(self):
+        """The same, evaluated again, as the client always did: an escape `{{&x}}` of a known x
+        ends as its value, and of an unknown one as an open reference."""
+        if self._sent is None:
+            self._sent = self.evaluated()[0].interpolate()
+        return self._sent
 
     def name(self):
         return _text(self._job.name())
@@ -321,14 +328,17 @@ class AuroraConfig:
 
     def ports(self):
         """Names of the ports the task asks for, sorted."""
-        task = self.evaluated()[0].task()
         resolved = resolve_portmap(self._static_portmap())
         wanted = set()
-        for name in port_names(task.interpolate()[1]) + list(resolved.values()):
+        for name in self._named_ports() + list(resolved.values()):
             target = resolved.get(name, name)
             if isinstance(target, str):
                 wanted.add(target)
         return sorted(wanted)
+
+    def _named_ports(self):
+        """As the processes name them."""
+        return port_names(self.evaluated()[0].task().processes().interpolate()[1])
 
     # --- checks ------------------------------------------------------------
 
@@ -347,7 +357,7 @@ class AuroraConfig:
         self._check_resources(job.task())
         self._check_constraints(job)
         self._check_task(job.task())
-        left = [ref for ref in unbound if not may_stay_open(ref, (
+        left = [ref for ref in {*unbound, *self.sent()[1]} if not may_stay_open(ref, (
             ".mesos.instance", ".mesos.hostname", ".thermos.task_id"))]
         if left:
             raise InvalidConfig("Config contains unbound variables: %s" % _refs(left))
@@ -419,8 +429,7 @@ class AuroraConfig:
         warnings = []
         if self._job.announce() is not Empty:
             primary = _text(self._job.announce().primary_port())
-            used = port_names(self.evaluated()[0].task().interpolate()[1])
-            if primary not in used and not isinstance(portmap.get(primary), int):
+            if primary not in self._named_ports() and not isinstance(portmap.get(primary), int):
                 warnings.append("Announcer specified primary port as '%s' but no processes have "
                                 "bound that port." % primary)
         if self._job.production() is not Empty and self._job.production().get() is True and \
@@ -483,10 +492,9 @@ class AuroraConfig:
                                 "not nesting template variables." % _refs(left))
 
     def to_json(self):
-        """What the master is sent: evaluated twice, as the client always did, so that an
-        escape `{{&x}}` of a known x ends as its value."""
+        """What the master is sent."""
         from .jsonio import plain
-        job, unbound = self.evaluated()[0].interpolate()
+        job, unbound = self.sent()
         job = plain(job.get())
         _refuse_large_numbers(job)
         return {"key": str(self.job_key()), "job": job, "ports": self.ports(),
