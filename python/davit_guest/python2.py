@@ -22,6 +22,8 @@ _GONE_FROM_URLLIB = ("urlencode", "urlopen", "urlretrieve", "quote", "quote_plus
                      "unquote_plus")
 _WERE_LISTS = ("map", "filter", "zip", "range", "xrange")
 _WERE_LIST_METHODS = ("keys", "items", "values")
+_ONCE_ONLY = ("map", "filter", "zip")
+_LIST_METHODS = ("append", "count", "extend", "index", "insert", "pop", "remove", "reverse", "sort")
 
 _FIXERS = ("apply", "dict", "except", "exec", "filter", "has_key", "imports", "itertools",
            "itertools_imports", "map", "metaclass", "methodattrs", "ne", "next", "numliterals",
@@ -69,7 +71,26 @@ def _uses(data, source, name):
     """Does what Python 3 compiles need translating all the same?"""
     if not any(word in data for word in _WORDS):
         return False
-    return any(_is_idiom(node) for node in _nodes(source, name))
+    views, as_lists = set(), set()
+    for node in _nodes(source, name):
+        if _is_idiom(node):
+            return True
+        _follow(node, views, as_lists)
+    return bool(views & as_lists)
+
+
+def _follow(node, views, as_lists):
+    """Names that were given a list in Python 2 and a view in 3; names that are used as lists."""
+    kind = type(node).__name__
+    if kind == "Assign" and _made_a_list(node.value):
+        views.update(target.id for target in node.targets if hasattr(target, "id"))
+    elif kind == "Subscript":
+        as_lists.add(getattr(node.value, "id", None))
+    elif kind == "Attribute" and node.attr in _LIST_METHODS:
+        as_lists.add(getattr(node.value, "id", None))
+    elif kind in ("BinOp", "AugAssign") and type(node.op).__name__ == "Add":
+        sides = (node.left, node.right) if kind == "BinOp" else (node.target, node.value)
+        as_lists.update(getattr(side, "id", None) for side in sides)
 
 
 def divisions(source, name):
@@ -112,7 +133,10 @@ def _is_idiom(node):
             _made_a_list(node.left) or _made_a_list(node.right))
     if kind == "Call":
         called = getattr(node.func, "id", getattr(node.func, "attr", None))
-        return called in ("sorted", "sort") and any(each.arg == "cmp" for each in node.keywords)
+        return (called in ("sorted", "sort") and any(each.arg == "cmp" for each in node.keywords)) \
+            or (called == "len" and any(_runs_out(each) for each in node.args))
+    if kind in ("Assign", "Return"):
+        return _runs_out(node.value)  # Whoever reads it twice finds nothing left in Python 3.
     if kind == "Import":
         return any(each.name in _GONE_MODULES for each in node.names)
     if kind == "ImportFrom":
@@ -136,6 +160,10 @@ def _made_a_list(node):
         node.func.attr in _WERE_LIST_METHODS
 
 
+def _runs_out(node):
+    return type(node).__name__ == "Call" and getattr(node.func, "id", None) in _ONCE_ONLY
+
+
 # --- translating -------------------------------------------------------------
 
 def _translate(data, refused_line):
@@ -153,7 +181,9 @@ def _translate(data, refused_line):
         return None, None, None
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     wanted = _spaces(text if text.endswith("\n") else text + "\n", tokenize)
-    for print_is_function in (False, True):
+    # `print('a', 'b')` is both, and not the same: what Python 3 reads is meant for it.
+    functions_first = refused_line is None and b">>" not in data
+    for print_is_function in (functions_first, not functions_first):
         result = _refactor(wanted, print_is_function)
         if result is not None:
             line, spelling = _difference(text, result, refused_line)
