@@ -24,6 +24,7 @@ hooks = [Veto()]
 jobs = [job('tick', cron_schedule='30 2 * * *', cron_timezone='Europe/Berlin', instances=2),
         job('vetoed', cron_schedule='0 5 * * *', enable_hooks=True),
         job('bad', cron_schedule='@daily'), job('both', cron_schedule='* * * * *', service=True),
+        job('once', cron_schedule='0 5 * * *', cron_collision_policy='CANCEL_NEW'),
         job('plain')]
 """ % USER
 
@@ -86,6 +87,18 @@ def test_a_job_is_scheduled_shown_and_fires(cluster):
     # What runs goes on without a schedule.
     assert cluster.davit("cron", "deschedule", key).stdout == "Cron descheduling succeeded.\n"
     assert len(cluster.tasks(key, active=True)) == 2
+    cluster.davit("job", "killall", key, "--no-batching")
+
+
+def test_a_start_that_launches_nothing_says_why(cluster):
+    key = cluster.key("once")
+    cluster.davit("cron", "schedule", key, cluster.file)
+    done = cluster.davit("cron", "start", key)
+    assert (done.stdout, done.stderr) == ("", "")
+    done = cluster.davit("cron", "start", key)
+    assert (done.stdout, done.stderr) == (
+        "", f" INFO] {key}: it still runs, and its collision policy is CANCEL_NEW\n")
+    cluster.davit("cron", "deschedule", key)
     cluster.davit("job", "killall", key, "--no-batching")
 
 

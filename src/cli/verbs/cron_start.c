@@ -55,6 +55,13 @@ static int run_cron_start(struct verb_call *call, struct err *err)
         return vetoed ? cli_report(call->cli, err, 1)
                       : cron_error(call->cli, "Error starting cron job", text, err);
     }
+    const json_t *result =
+        json_object_get(json_array_get(json_object_get(record, "opcodes"), 0), "result");
+    CLEANUP(mem_freep) char *message = cli_shown(result, "message", "");
+
+    if (message[0] != 0) { /* Nothing was launched. */
+        (void)fprintf(stderr, " INFO] %s: %s\n", text, message);
+    }
     if (call->cli->json) {
         cli_print_json(record);
     }
