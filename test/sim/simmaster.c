@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "coord/zk_watch.h"
 #include "master/lead.h"
+#include "master/state/place.h"
 #include "master/state/state_priv.h"
 #include "simops.h"
 #include "simzk.h"
@@ -83,6 +84,8 @@ void simmaster_up(struct simmaster *master)
                                      .cluster = "sim",
                                      .node_lost_ms = master->options.node_lost_ms,
                                      .history_ms = master->options.history_ms,
+                                     .preempt_delay_ms = PLACE_PREEMPT_DELAY_MS,
+                                     .preempt_every_ms = PLACE_PREEMPT_EVERY_MS,
                                      .cron_catch_up_ms = 60000,
                                      .operations = master->operations,
                                      .env = &master->env,
