@@ -205,6 +205,17 @@ def test_a_lost_node_gives_its_tasks_away_and_gets_told_when_it_returns(tmp_path
             assert master.states() == ["ASSIGNED"]
 
 
+@pytest.mark.parametrize("op", [
+    {"op": "OP_JOB_KILL", "key": key()}, {"op": "OP_JOB_RESTART", "key": key()},
+    {"op": "OP_JOB_UPDATE_START", "job": hello()}], ids=lambda op: op["op"])
+def test_an_instance_beyond_all_numbers_is_refused(master, op):
+    """An update of instance 2^32 was one of instance 0."""
+    body = {"id": str(uuid.uuid4()), "user": "root", "opcodes": [{**op, "instances": [1 << 32]}]}
+    status, answer = master.request("POST", "/v1/operations", body)
+    assert status == 400
+    assert answer["detail"].endswith("instances must be numbers from 0 to 2147483647")
+
+
 def test_a_node_takes_no_more_attributes_than_it_may_have(master, agent):
     wait_until("the node is known", lambda: master.get("/v1/nodes")["items"])
     change = {"op": "OP_NODE_SET_PARAMS", "node": "node1"}

@@ -11,6 +11,7 @@
 #include "master/operations/opcode_env.h"
 #include "model/job_key.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
 
@@ -132,11 +133,50 @@ int opcode_common_check_instances(const json_t *input, struct err *err)
     }
     json_array_foreach(instances, i, item)
     {
-        if (!json_is_integer(item) || json_integer_value(item) < 0) {
-            return err_set(err, ERR_INVALID, "instances must be numbers from 0");
+        if (!json_is_integer(item) || json_integer_value(item) < 0 ||
+            json_integer_value(item) > INT32_MAX) {
+            return err_set(err, ERR_INVALID, "instances must be numbers from 0 to %d", INT32_MAX);
         }
     }
     return 0;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    int one = *(const int *)a;
+    int other = *(const int *)b;
+
+    return (one > other) - (one < other);
+}
+
+int *opcode_common_instances(const json_t *input, size_t *ret_n)
+{
+    const json_t *instances = json_object_get(input, "instances");
+    size_t n = json_array_size(instances);
+    size_t kept = 0;
+    int *ids;
+
+    *ret_n = 0;
+    if (!json_is_array(instances)) {
+        return NULL;
+    }
+    ids = mem_alloc((n + 1) * sizeof(*ids));
+    for (size_t i = 0; i < n; i++) {
+        ids[i] = (int)json_integer_value(json_array_get(instances, i));
+    }
+    qsort(ids, n, sizeof(*ids), by_number);
+    for (size_t i = 0; i < n; i++) {
+        if (kept == 0 || ids[kept - 1] != ids[i]) {
+            ids[kept++] = ids[i];
+        }
+    }
+    *ret_n = kept;
+    return ids;
+}
+
+bool opcode_common_is_named(const int *ids, size_t n, int instance)
+{
+    return ids == NULL || bsearch(&instance, ids, n, sizeof(*ids), by_number) != NULL;
 }
 
 char *opcode_common_key(const json_t *input)

@@ -30,6 +30,10 @@ int opcode_common_check_key(const json_t *input, struct err *err);
 /* Checks the member "instances": missing, null, or an array of at most JOB_MAX_INSTANCES
  * numbers from 0. */
 int opcode_common_check_instances(const json_t *input, struct err *err);
+/* The instances that a checked input names, ascending, each once: the caller's.  NULL: it names
+ * none, which is all of them. */
+int *opcode_common_instances(const json_t *input, size_t *ret_n);
+bool opcode_common_is_named(const int *ids, size_t n, int instance);
 
 /* The member "key", the caller's; NULL when there is none.  For struct opcode.job. */
 char *opcode_common_key(const json_t *input);

@@ -155,27 +155,6 @@ static int kill_validate(const struct opcode_ref *ref, struct err *err)
     return steer_check_unlocked(opcode_common_find(ref), err);
 }
 
-static bool kill_wants(const json_t *input, const struct state_task *task)
-{
-    const json_t *instances = json_object_get(input, "instances");
-    json_t *item;
-    size_t i;
-
-    if (!task_is_active(task->t.status)) {
-        return false;
-    }
-    if (!json_is_array(instances)) {
-        return true;
-    }
-    json_array_foreach(instances, i, item)
-    {
-        if (json_integer_value(item) == task->t.instance) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void put_active(json_t *vars, const struct state_job *job)
 {
     CLEANUP_BUF list = { 0 };
@@ -232,18 +211,22 @@ static void kill_work(struct opcode_work *work)
     const struct opcode_ref *ref = &work->ref;
     const struct state_job *job = opcode_common_find(ref);
     const char *message = json_str_or(ref->input, "message", NULL);
+    CLEANUP(mem_freep) int *named = NULL;
     json_t *killed = json_array();
     json_t *nodes = json_array();
     struct state_task *task;
     struct state_task *next;
     struct opcode_step *step;
+    size_t n_named;
 
+    named = opcode_common_instances(ref->input, &n_named);
     step = opcode_step_new(work, json_str_or(ref->input, "key", ""));
     if (job != NULL) {
         opcode_common_add_nodes(job, nodes);
         DL_FOREACH_SAFE2(job->tasks, task, next, job_next)
         {
-            if (kill_wants(ref->input, task)) {
+            if (task_is_active(task->t.status) &&
+                opcode_common_is_named(named, n_named, task->t.instance)) {
                 json_array_append_new(killed, json_integer(task->t.instance));
                 strv_add(&step->tasks, task->t.id);
                 steer_kill(ref->env->steer, task, opcode_common_user(ref), message, ref->op_id);

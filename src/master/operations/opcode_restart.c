@@ -64,23 +64,6 @@ struct restart {
 
 /* ---- What it is about ---- */
 
-static bool is_wanted(const json_t *instances, int instance)
-{
-    json_t *item;
-    size_t i;
-
-    if (!json_is_array(instances)) {
-        return true;
-    }
-    json_array_foreach(instances, i, item)
-    {
-        if (json_integer_value(item) == instance) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static int by_number(const void *a, const void *b)
 {
     return *(const int *)a - *(const int *)b;
@@ -90,15 +73,17 @@ static int by_number(const void *a, const void *b)
 static int *find_targets(const struct opcode_ref *ref, size_t *ret_n)
 {
     const struct state_job *job = opcode_common_find(ref);
-    const json_t *instances = json_object_get(ref->input, "instances");
+    CLEANUP(mem_freep) int *named = NULL;
     int *targets = mem_alloc(((job != NULL ? job->n_tasks : 0) + 1) * sizeof(*targets));
     const struct state_task *task;
-    size_t n = 0, unique = 0;
+    size_t n = 0, unique = 0, n_named;
 
+    named = opcode_common_instances(ref->input, &n_named);
     if (job != NULL) {
         DL_FOREACH2(job->tasks, task, job_next)
         {
-            if (task_is_active(task->t.status) && is_wanted(instances, task->t.instance)) {
+            if (task_is_active(task->t.status) &&
+                opcode_common_is_named(named, n_named, task->t.instance)) {
                 targets[n++] = task->t.instance;
             }
         }

@@ -36,33 +36,6 @@ static void start_fini(struct start *start)
     free(start->ids);
 }
 
-static int compare_int(const void *a, const void *b)
-{
-    return *(const int *)a - *(const int *)b;
-}
-
-/* Ascending, each once. */
-static void read_only(const json_t *instances, struct start *start)
-{
-    size_t kept = 0;
-    json_t *item;
-    size_t i;
-
-    start->ids = mem_alloc((json_array_size(instances) + 1) * sizeof(int));
-    json_array_foreach((json_t *)instances, i, item)
-    {
-        start->ids[i] = (int)json_integer_value(item);
-    }
-    qsort(start->ids, json_array_size(instances), sizeof(int), compare_int);
-    for (i = 0; i < json_array_size(instances); i++) {
-        if (kept == 0 || start->ids[kept - 1] != start->ids[i]) {
-            start->ids[kept++] = start->ids[i];
-        }
-    }
-    start->only = (struct diff_scope){ start->ids, kept };
-    start->request.only = &start->only;
-}
-
 /* start is zeroed; start_fini() in any case. */
 static int start_decode(const struct opcode_ref *ref, struct start *start, struct err *err)
 {
@@ -85,7 +58,11 @@ static int start_decode(const struct opcode_ref *ref, struct start *start, struc
                        OPCODE_COMMON_MAX_MESSAGE);
     }
     if (json_is_array(instances) && json_array_size(instances) > 0) {
-        read_only(instances, start);
+        size_t n;
+
+        start->ids = opcode_common_instances(ref->input, &n);
+        start->only = (struct diff_scope){ start->ids, n };
+        start->request.only = &start->only;
     }
     start->request.config = start->config;
     start->request.user = opcode_common_user(ref);
