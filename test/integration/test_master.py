@@ -205,6 +205,25 @@ def test_a_lost_node_gives_its_tasks_away_and_gets_told_when_it_returns(tmp_path
             assert master.states() == ["ASSIGNED"]
 
 
+def test_two_cron_jobs_that_are_added_at_once_stay_within_the_quota(master, agent):
+    """Both were looked at before their hooks, and each alone is within it."""
+    master.wait(master.submit({"op": "OP_QUOTA_SET", "role": "www", "cpu": 1.0,
+                               "ram_bytes": 1 << 30, "disk_bytes": 1 << 30}))
+    hooks = master.dir / "hooks" / "cron-add-pre.d"
+    hooks.mkdir(parents=True)
+    (hooks / "wait").write_text(f"#!/bin/sh\ntouch {master.dir}/at-$$\n"
+                                f"while [ ! -e {master.dir}/go ]; do sleep 0.05; done\n")
+    (hooks / "wait").chmod(0o755)
+    ids = [master.submit({"op": "OP_CRON_ADD", "job": hello(
+        name, service=False, cpu=0.6, tier="preferred", cron_schedule="0 0 1 1 *")})
+        for name in ("one", "two")]
+    wait_until("both wait", lambda: len(list(master.dir.glob("at-*"))) == 2, 20)
+    (master.dir / "go").touch()
+    ended = sorted((master.wait(op_id) for op_id in ids), key=lambda op: op["state"])
+    assert [op["state"] for op in ended] == ["failed", "succeeded"]
+    assert "CPU quota exceeded by 0.20 core(s)" in json.dumps(ended[0])
+
+
 @pytest.mark.parametrize("op", [
     {"op": "OP_JOB_KILL", "key": key()}, {"op": "OP_JOB_RESTART", "key": key()},
     {"op": "OP_JOB_UPDATE_START", "job": hello()}], ids=lambda op: op["op"])

@@ -133,6 +133,11 @@ static void put_work(struct opcode_work *work)
         opcode_work_done(work, NULL, &err);
         return;
     }
+    /* Hooks took their time: others of the role may have come. */
+    if (quotas_check_job(ref->env, job, (size_t)job->instances, &err) < 0) {
+        opcode_work_done(work, NULL, &err);
+        return;
+    }
     step = opcode_step_new(work, job->key_text);
     json_put_str(step->result, "job", job->key_text);
     json_put_str(step->result, "config", job->hash);
