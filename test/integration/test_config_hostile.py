@@ -4,6 +4,7 @@
 A file is its author's program and runs as he does: this is no sandbox.  It is about what a broken
 or thoughtless file may do to `davit`: hang it, take it along, talk in its place.
 """
+import json
 import re
 import subprocess
 import time
@@ -132,8 +133,41 @@ def test_a_gigabyte_of_output_passes(tmp_path):
     assert done.stdout == LISTED and done.stderr == ""
 
 
-def sockets(run_under_strace):
-    return [line for line in run_under_strace.splitlines()
+@pytest.fixture
+def create(tmp_path):
+    """job create with a master that nobody can reach: what is sent would fail in other words."""
+    (tmp_path / "clusters.json").write_text(json.dumps(
+        [{"name": "c", "scheduler_uri": "http://127.0.0.1:9"}]))
+
+    def create(text):
+        (tmp_path / "f.aurora").write_text(text)
+        return davit("job", "create", "c/r/devel/n", "f.aurora", cwd=tmp_path,
+                     env={"AURORA_CONFIG_ROOT": str(tmp_path)})
+    return create
+
+
+@pytest.mark.parametrize("text, status", [
+    ("import os\nos._exit(0)\n", 3), ("import ctypes\nctypes.string_at(0)\n", 3), ("exit()\n", 3),
+    ("import sys\nsys.exit(42)\n", 42), ("def f(): f()\nf()\n", 3)])
+def test_verbs_that_use_a_file_end_with_it(create, text, status):
+    done = create(text)
+    assert done.returncode == status and done.stdout == "" and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("body, said", [
+    ("import os; os._exit(0)", "exited with status 0"),
+    ("import ctypes; ctypes.string_at(0)", "was killed by signal 11"),
+    ("import os; os.closerange(3, 1024); return True", "exited with status 1")])
+def test_a_hook_that_takes_python_along_sends_nothing(create, body, said):
+    done = create(JOB.replace("name='n',", "name='n', enable_hooks=True,") +
+                  f"class H(object):\n  def pre_create_job(self, config):\n    {body}\nhooks = [H()]\n")
+    assert done.returncode == 4
+    assert done.stdout + done.stderr == (
+        f"Job creation failed due to error:\n\trunning hooks of f.aurora: the Python process {said}\n")
+
+
+def sockets(trace):
+    return [line for line in trace.splitlines()
             if re.search(r"\b(socket|connect|bind|sendto|getaddrinfo)\(", line)]
 
 
