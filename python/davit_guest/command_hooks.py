@@ -116,6 +116,10 @@ def name_of(hook):
 
 # --- plugin files --------------------------------------------------------------------------------
 
+#: Those of the plugin files: a configuration, which loads later, adds none.
+_loaded = []
+
+
 def load(paths):
     """Run the plugin files, each in a namespace of its own.  Their warnings."""
     compiler = Compiler(True)
@@ -133,6 +137,7 @@ def load(paths):
             file, line = where(e, [path])
             raise GuestError("command hooks of %s: %s" % (path, named(e)), file=file,
                              line=line) from None
+    _loaded[:] = GlobalCommandHookRegistry.get_hooks()
     return compiler.warnings
 
 
@@ -144,7 +149,7 @@ def selected(noun, verb, skip):
     if "all" in left_out:
         return []
     hooks = []
-    for hook in GlobalCommandHookRegistry.get_hooks():
+    for hook in _loaded:
         try:
             if noun not in (hook.get_nouns() or ()) or verb not in (hook.get_verbs(noun) or ()):
                 continue

@@ -147,6 +147,11 @@ void hooked_print_warnings(const json_t *warnings)
     }
 }
 
+struct config *hooked_config(struct cli *cli)
+{
+    return cli->plugins != NULL ? config_share(cli->plugins) : config_new();
+}
+
 struct config_options hooked_file_options(const struct verb_call *call)
 {
     return (struct config_options){
@@ -168,7 +173,7 @@ int hooked_load(struct verb_call *call, const char *file, const char *key,
 {
     const struct config_options options = hooked_file_options(call);
 
-    *ret_config = call->cli->plugins != NULL ? config_share(call->cli->plugins) : config_new();
+    *ret_config = hooked_config(call->cli);
     config_set_strict(*ret_config, wants_strict(call));
     if (config_load(*ret_config, file, &options, err) < 0) {
         return err_code(err);

@@ -27,6 +27,10 @@
     { "config", 0, ARGS_TEXT, "FILE", "a configuration whose client hooks run", NULL, 0, 0 }
 /* clang-format on */
 
+/* To load the command's configuration into: the one that ran the plugin files, else a new one.
+ * The caller's. */
+struct config *hooked_config(struct cli *cli);
+
 /* What they ask for. */
 struct config_options hooked_file_options(const struct verb_call *call);
 

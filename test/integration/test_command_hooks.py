@@ -96,6 +96,12 @@ def test_every_post_hook_runs_whatever_the_others_do(run):
     assert " WARN] Error in post_command in a: ValueError: x" in done.stderr
 
 
+def test_a_configuration_adds_none(run, tmp_path):
+    (tmp_path / "late.aurora").write_text(PLUGIN + "add('late')\njobs = []\n")
+    done = run("add('a')", "config", "list", "late.aurora")
+    assert done.stdout.splitlines()[1:] == ["jobs=[]", "  post a 0"], done.stderr
+
+
 def test_no_post_hook_after_a_failure(run):
     done = run("add('a')", "config", "list", "none.aurora")
     assert done.returncode == 4 and "pre a" in done.stdout and "post" not in done.stdout

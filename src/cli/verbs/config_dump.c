@@ -54,7 +54,7 @@ static int dump(struct verb_call *call, struct config *config, json_t *configs, 
 
 static int run_config_dump(struct verb_call *call, struct err *err)
 {
-    CLEANUP(config_freep) struct config *config = config_new();
+    CLEANUP(config_freep) struct config *config = hooked_config(call->cli);
     CLEANUP(json_freep) json_t *answer = json_object();
     const struct config_options load = hooked_file_options(call);
     json_t *configs = json_array();

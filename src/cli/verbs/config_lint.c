@@ -31,7 +31,7 @@ static void print_finding(const char *file, const json_t *finding)
 
 static int run_config_lint(struct verb_call *call, struct err *err)
 {
-    CLEANUP(config_freep) struct config *config = config_new();
+    CLEANUP(config_freep) struct config *config = hooked_config(call->cli);
     CLEANUP(json_freep) json_t *findings = NULL;
     const struct config_options load = hooked_file_options(call);
     bool wrong = false;

@@ -19,7 +19,7 @@ static const struct verb_option options[] = {
 
 static int run_config_list(struct verb_call *call, struct err *err)
 {
-    CLEANUP(config_freep) struct config *config = config_new();
+    CLEANUP(config_freep) struct config *config = hooked_config(call->cli);
     CLEANUP_BUF keys = { 0 };
     const struct config_options load = hooked_file_options(call);
     size_t i;
