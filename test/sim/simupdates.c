@@ -27,6 +27,7 @@ struct followed {
     int n; /* Instances of the new configuration. */
     bool scope[MAX_INSTANCES];
     char before[MAX_INSTANCES][17]; /* "": no task. */
+    uint64_t going[MAX_INSTANCES];  /* The order of a run that was being restarted before; 0. */
     bool may_end[MAX_INSTANCES];    /* What was before is no service: it may be over. */
     int changes;                    /* Instances that are to get the new configuration. */
     int total;                      /* Failures that it puts up with. */
@@ -97,6 +98,9 @@ static void read_before(const struct simmodel *model, const char *job, struct fo
     for (int i = 0; i < MAX_INSTANCES; i++) {
         const struct simcheck_task *task = simcheck_instance(model->check, job, i);
 
+        if (task != NULL && task->status == TASK_RESTARTING) {
+            update->going[i] = task->order;
+        }
         if (task != NULL && task->status != TASK_KILLING) {
             const struct simcheck_config *config = simcheck_config(model->check, task);
 
@@ -280,6 +284,16 @@ static void finish(struct simmodel *model, struct entry *entry, const char *stat
     entry->update = NULL;
 }
 
+/* Has the update asked for it?  Not by the time alone: the clock may have been set back since. */
+static bool restarts(const struct followed *update, const struct simcheck_task *task)
+{
+    const json_t *last = json_array_get(task->events, json_array_size(task->events) - 1);
+
+    return task->status == TASK_RESTARTING &&
+           json_int_or(last, "time_ms", 0) >= update->created_ms &&
+           (task->instance >= MAX_INSTANCES || update->going[task->instance] != task->order);
+}
+
 /* While it is paused or blocked nothing is begun; else no more than a batch at a time.  Nobody but
  * the update restarts what it holds. */
 static void check_pace(const struct simmodel *model, const struct entry *entry)
@@ -291,16 +305,13 @@ static void check_pace(const struct simmodel *model, const struct entry *entry)
     unsigned n = 0;
 
     for (task = simcheck_active(model->check); task != NULL; task = task->next) {
-        const json_t *last = json_array_get(task->events, json_array_size(task->events) - 1);
-
         if (!str_eq(task->job, entry->job)) {
             continue;
         }
         SIM_CHECK(!held || !simcheck_moved(model->check, task, TASK_RESTARTING),
                   "update %s of %s is %s and restarts task %s", update->id, entry->job,
                   update->status, task->id);
-        n += task->status == TASK_RESTARTING &&
-             json_int_or(last, "time_ms", 0) >= update->created_ms;
+        n += restarts(update, task);
     }
     SIM_CHECK(n <= (update->turned ? 2 : 1) * update->most,
               "update %s of %s restarts %u instances at a time, not %u", update->id, entry->job, n,
