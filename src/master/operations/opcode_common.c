@@ -133,9 +133,8 @@ int opcode_common_check_instances(const json_t *input, struct err *err)
     }
     json_array_foreach(instances, i, item)
     {
-        if (!json_is_integer(item) || json_integer_value(item) < 0 ||
-            json_integer_value(item) > INT32_MAX) {
-            return err_set(err, ERR_INVALID, "instances must be numbers from 0 to %d", INT32_MAX);
+        if (!json_is_integer(item) || json_integer_value(item) < 0) {
+            return err_set(err, ERR_INVALID, "instances must be numbers from 0");
         }
     }
     return 0;
@@ -162,7 +161,9 @@ int *opcode_common_instances(const json_t *input, size_t *ret_n)
     }
     ids = mem_alloc((n + 1) * sizeof(*ids));
     for (size_t i = 0; i < n; i++) {
-        ids[i] = (int)json_integer_value(json_array_get(instances, i));
+        json_int_t id = json_integer_value(json_array_get(instances, i));
+
+        ids[i] = id < INT32_MAX ? (int)id : INT32_MAX;
     }
     qsort(ids, n, sizeof(*ids), by_number);
     for (size_t i = 0; i < n; i++) {

@@ -31,7 +31,7 @@ int opcode_common_check_key(const json_t *input, struct err *err);
  * numbers from 0. */
 int opcode_common_check_instances(const json_t *input, struct err *err);
 /* The instances that a checked input names, ascending, each once: the caller's.  NULL: it names
- * none, which is all of them. */
+ * none, which is all of them.  A number that no instance can have is INT32_MAX. */
 int *opcode_common_instances(const json_t *input, size_t *ret_n);
 bool opcode_common_is_named(const int *ids, size_t n, int instance);
 

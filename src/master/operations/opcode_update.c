@@ -63,6 +63,9 @@ static int start_decode(const struct opcode_ref *ref, struct start *start, struc
         start->ids = opcode_common_instances(ref->input, &n);
         start->only = (struct diff_scope){ start->ids, n };
         start->request.only = &start->only;
+        if (start->ids[n - 1] == INT32_MAX) {
+            return err_set(err, ERR_INVALID, "instances must be numbers below %d", INT32_MAX);
+        }
     }
     start->request.config = start->config;
     start->request.user = opcode_common_user(ref);
