@@ -34,6 +34,7 @@ ANSWERS = {
     "/v1/updates/u1": UPDATE,
     "/v1/tasks": {"items": [TASK], "next": None},
     "/v1/jobs": {"items": [{"key": FINE + EVIL}], "next": None},
+    "/v1/cron": {"items": [], "next": None},
     "/v1/nodes": {"items": [{"name": FINE + EVIL, "mode": EVIL, "address": EVIL}], "next": None},
     "/v1/hook-runs": {"items": [RUN], "missing": [EVIL]},
     "/v1/operations": {"items": [OPERATION], "next": None},
