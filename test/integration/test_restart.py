@@ -57,7 +57,8 @@ jobs = [
     job('plain'),
     job('five', instances=5),
     job('four', instances=4),
-    job('turns', cmd='if [ -e %s ]; then exit 3; fi; exec sleep 1000' % bad, instances=3),
+    job('turns', cmd='if [ -e %s ]; then exit 3; fi; touch %s.{{thermos.task_id}}; exec sleep 1000'
+        % (bad, bad), instances=3),
     job('short', cmd='sleep 1', cls=Job),
     job('sla', instances=20, tier='preferred', sla_policy=PercentageSlaPolicy(percentage=50, duration_secs=1)),
 ]
@@ -106,6 +107,13 @@ def made(cluster, run):
     (cluster.home / "bad").unlink(missing_ok=True)
     for key in keys:
         run("job", "killall", "--no-batching", key)
+
+
+def make_bad(cluster, key):
+    """From now on runs of "turns" fail; those that are RUNNING have looked for the flag before."""
+    wait_until("all have looked", lambda: all(
+        (cluster.home / f"bad.{task['id']}").exists() for task in cluster.tasks(key, active=True)))
+    (cluster.home / "bad").touch()
 
 
 def hook_log(cluster):
@@ -188,7 +196,7 @@ def test_batches_are_ascending_and_one_waits_for_the_other(cluster, run, made):
 def test_a_restart_that_gave_up_is_a_failure_and_says_so(cluster, run, made):
     key = made("turns")
     before = runs(cluster, key)
-    (cluster.home / "bad").touch()
+    make_bad(cluster, key)
     hook_log(cluster)
     done = run("job", "restart", "--watch-secs=5", key, "jobs.aurora")
     assert done.returncode == 4 and done.stdout == ""
@@ -208,7 +216,7 @@ def test_a_restart_that_gave_up_is_a_failure_and_says_so(cluster, run, made):
 def test_failures_within_the_limit_are_survived(cluster, run, made):
     """Instance 0 is given up, the flag goes away with its run, the others come back."""
     key = made("turns")
-    (cluster.home / "bad").touch()
+    make_bad(cluster, key)
     restart = subprocess.Popen(
         [build_dir() / "src/cli/davit", "job", "restart", "--watch-secs=0",
          "--max-total-failures=1", "--json", key], env=cluster.env, stdout=subprocess.PIPE,
