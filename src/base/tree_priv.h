@@ -24,8 +24,8 @@ struct tree {
     bool shortlived;
     bool adopted;
     bool spare_orphans;
-    bool spent; /* Was killed by cgroup.kill. */
-    bool empty; /* Seen empty after its start: nobody can join any more. */
+    bool spent;                /* Was killed by cgroup.kill. */
+    bool empty;                /* Seen empty after its start: nobody can join any more. */
     struct tree_limits limits; /* Asked for. */
     unsigned limits_applied;
     int v2_fd;                 /* Group directory; -1: none. */
