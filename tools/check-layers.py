@@ -33,7 +33,7 @@ FOREIGN = {
     "zookeeper/recordio.h": "store/jute.c",
     "curl/curl.h": "http/httpc.c",
     "microhttpd.h": "http/httpd.c",
-    "http_parser.h": "pod/probe_http.c",
+    "http_parser.h": "pod/health/probe_http.c",
     "sqlite3.h": "base/db.c",
     "nettle/sha2.h": "base/digest.c",
     "nettle/sha1.h": "base/digest.c",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* job_health: what a job says about health checks and its stop ladder, checked and passed on.
  *
- * The rules themselves are davit-pod's (pod/health.c, pod/ladder.c).
+ * The rules themselves are davit-pod's (pod/health/health.c, pod/ladder.c).
  */
 #include "model/job_health.h"
 

@@ -12,7 +12,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
-#include "pod/checker.h"
+#include "pod/health/checker.h"
 #include "pod/usage.h"
 
 struct care {

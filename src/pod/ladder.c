@@ -15,7 +15,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/sm.h"
-#include "pod/probe_http.h"
+#include "pod/health/probe_http.h"
 #include "pod/proto.h"
 
 enum step { IDLE, GRACEFUL, GRACEFUL_WAIT, SHUTDOWN, SHUTDOWN_WAIT, CANCELED };

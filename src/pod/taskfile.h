@@ -4,7 +4,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "pod/graph.h"
-#include "pod/health.h"
+#include "pod/health/health.h"
 #include "pod/placeholder.h"
 
 #include <stdbool.h>

@@ -4,7 +4,7 @@
  * probe_http_answer_feed() and probe_http_verdict().  The first byte says in how large pieces the
  * rest arrives, which must make no difference. */
 
-#include "pod/probe_http.h"
+#include "pod/health/probe_http.h"
 
 #include <assert.h>
 #include <stdlib.h>

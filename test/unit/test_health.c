@@ -4,7 +4,7 @@
  * naive implementation that keeps every outcome and counts again each time.
  * DAVIT_SIM_SEED and DAVIT_SIM_TASKS choose; a failure prints its seed.
  */
-#include "pod/health.h"
+#include "pod/health/health.h"
 
 #include "test.h"
 

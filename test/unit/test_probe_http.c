@@ -3,7 +3,7 @@
 /* Answers of HTTP servers, whole, in pieces and broken, and the verdicts on them.  The
  * exchange itself is tested with real servers by test/integration/test_health.py.
  */
-#include "pod/probe_http.h"
+#include "pod/health/probe_http.h"
 
 #include "base/mem.h"
 #include "test.h"

@@ -12,7 +12,7 @@
 #include "base/selfpath.h"
 #include "base/str.h"
 #include "cli/cli.h"
-#include "cli/uplocal.h"
+#include "cli/up/uplocal.h"
 #include "cli/verbs.h"
 
 #include <fcntl.h>

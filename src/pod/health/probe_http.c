@@ -15,7 +15,7 @@
  * Invariants: after finish() nothing but on_closed() touches the probe; no more than
  * PROBE_HTTP_BYTES_MAX are read, whatever the server sends.
  */
-#include "pod/probe_http.h"
+#include "pod/health/probe_http.h"
 
 #include "base/mem.h"
 #include "base/str.h"

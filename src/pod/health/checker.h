@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include "pod/health.h"
+#include "pod/health/health.h"
 #include "pod/taskfile.h"
 
 #include <uv.h>

@@ -5,7 +5,7 @@
  * Failures: none of its own; a master that does not answer is asked again, and the
  * deadline of `davit up` ends it all.
  */
-#include "cli/upnodes.h"
+#include "cli/up/upnodes.h"
 
 #include "base/json.h"
 #include "base/mem.h"

@@ -19,7 +19,7 @@
  * Invariant: every child has PDEATHSIG, so that nothing outlives this process.
  */
 
-#include "cli/uplocal.h"
+#include "cli/up/uplocal.h"
 
 #include "base/buf.h"
 #include "base/child.h"
@@ -30,8 +30,8 @@
 #include "base/log.h"
 #include "base/selfpath.h"
 #include "base/str.h"
-#include "cli/upfiles.h"
-#include "cli/upnodes.h"
+#include "cli/up/upfiles.h"
+#include "cli/up/upnodes.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>

@@ -11,15 +11,15 @@
  * other one is started.
  * Invariants: one attempt at a time; the callback fires only for a change of the core's state.
  */
-#include "pod/checker.h"
+#include "pod/health/checker.h"
 
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "pod/probe_http.h"
-#include "pod/probe_shell.h"
+#include "pod/health/probe_http.h"
+#include "pod/health/probe_shell.h"
 
 #include <fcntl.h>
 #include <string.h>

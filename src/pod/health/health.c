@@ -15,7 +15,7 @@
  * Invariants: FAILED is final and has no next attempt; successes and failures are never both
  * above 0.
  */
-#include "pod/health.h"
+#include "pod/health/health.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -7,7 +7,7 @@
  * hook runs: no record of them goes anywhere.  A command has the limits of its task, but beside
  * the task: a check that is hungry is a failed check, not a task out of memory.
  */
-#include "pod/probe_shell.h"
+#include "pod/health/probe_shell.h"
 
 #include "base/mem.h"
 #include "base/str.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* upfiles: secrets, clusters.json and up.json below the directory of a `davit up`. */
-#include "cli/upfiles.h"
+#include "cli/up/upfiles.h"
 
 #include "base/buf.h"
 #include "base/file.h"
