@@ -365,14 +365,14 @@ static void a_paused_stream_waits(void **state)
     struct fixture *f = *state;
 
     f->call.on_data = on_piece_pause;
-    f->call.idle_ms = 50; /* The reader's own slowness is not the server's silence. */
+    f->call.idle_ms = 500; /* The reader's own slowness is not the server's silence. */
     begin(f, "/flood");
     uv_timer_init(&f->loop, &f->timer);
     f->timer.data = f;
     for (int i = 0; i < 3; i++) {
         size_t before = f->streamed;
 
-        uv_timer_start(&f->timer, on_paused_long_enough, 150, 0);
+        uv_timer_start(&f->timer, on_paused_long_enough, 700, 0);
         uv_run(&f->loop, UV_RUN_DEFAULT);
         assert_int_equal(f->fired, 0);
         assert_true(f->streamed > before && f->streamed - before <= 64 * 1024);
